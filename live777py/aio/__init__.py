@@ -1,0 +1,1 @@
+"""Structured concurrency over asyncio; the only place that creates tasks."""

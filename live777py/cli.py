@@ -1,0 +1,133 @@
+"""The command `live777py`: reads arguments and configuration, then serves or checks."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from live777py import __version__, log
+from live777py.config import Config, load
+from live777py.errors import ConfigError
+
+if TYPE_CHECKING:
+    from live777py.server import Server
+
+#: Read when there is no -c, if it exists.
+DEFAULT_FILE = Path("live777.toml")
+
+#: Exit statuses: what failed while running, and what was wrong before.
+FAILED = 1
+MISUSED = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: without the command's own name; those of the process by default.
+
+    Returns:
+        The exit status: 0 for success, 1 for a failure, 2 for a wrong configuration.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        config = load(_file(options.config), os.environ)
+        if options.command == "check":
+            print("ok")
+            return 0
+        return _serve(config, verbose=options.verbose)
+    except ConfigError as error:
+        print("\n".join(error.faults), file=sys.stderr)
+        return MISUSED
+    except OSError as error:
+        print(f"live777py: {error.strerror or error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        # Before the server listens for signals, or a second time while it stops.
+        return INTERRUPTED
+
+
+def announce(server: Server) -> None:
+    """Print where the page is, where to publish and where to play."""
+    best, *others = server.http_urls
+    lines = [
+        f"live777py {__version__} is serving",
+        "",
+        f"  page     {best}/",
+        f"  publish  {best}/tools/publish.html?id=cam",
+        f"           {best}/whip/cam (WHIP: OBS, FFmpeg, GStreamer)",
+        f"  play     {best}/tools/player.html?id=cam",
+        f"           {best}/whep/cam (WHEP players)",
+    ]
+    if others:
+        lines += ["", f"  also at  {', '.join(others)}"]
+    print("\n".join(lines), end="\n\n", flush=True)
+
+
+def _serve(config: Config, *, verbose: bool) -> int:
+    log.setup("debug" if verbose else config.log.level, config.log.format)
+    # Imported here: `check` and `--version` answer without loading the media stack.
+    from live777py import server
+
+    return asyncio.run(server.run(config, ready=announce))
+
+
+def _file(given: Path | None) -> Path | None:
+    if given is None and DEFAULT_FILE.is_file():
+        return DEFAULT_FILE
+    return given
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="live777py",
+        description="Live video by WHIP and WHEP, on one port.",
+        epilog="Every key of the configuration can also be given as a variable, such as "
+        "LIVE777_HTTP__LISTEN=127.0.0.1:8080.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"live777py {__version__}"
+    )
+    _add_options(parser, config=None, verbose=False)
+    commands = parser.add_subparsers(
+        title="commands", dest="command", metavar="COMMAND", prog=parser.prog
+    )
+    parser.set_defaults(command="serve")
+    for command, purpose in (
+        ("serve", "serve; the default"),
+        ("check", "say what is wrong with the configuration"),
+    ):
+        # SUPPRESS: the option's absence here does not undo the one before the command.
+        _add_options(
+            commands.add_parser(command, help=purpose, allow_abbrev=False),
+            config=argparse.SUPPRESS,
+            verbose=argparse.SUPPRESS,
+        )
+    return parser
+
+
+def _add_options(
+    parser: argparse.ArgumentParser, *, config: str | None, verbose: str | bool
+) -> None:
+    parser.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        type=Path,
+        default=config,
+        help=f"the configuration; without it ./{DEFAULT_FILE} if it exists",
+    )
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        default=verbose,
+        help="log the protocol too, as [log] level debug does",
+    )

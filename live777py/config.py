@@ -1,0 +1,377 @@
+"""Reads the configuration: a TOML file, over it the environment, checked by pydantic.
+
+This module reads a file and an environment that it is given. It starts nothing and looks at
+nothing else. Parts of the server receive their section, never the whole `Config`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomli
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    Strict,
+    ValidationError,
+    model_validator,
+)
+
+from live777py.errors import ConfigError
+from live777py.notation import (
+    Announced,
+    Listen,
+    parse_announced,
+    parse_duration,
+    parse_listen,
+    parse_size,
+)
+
+__all__ = [
+    "ENVIRONMENT_PREFIX",
+    "Announced",
+    "Config",
+    "Http",
+    "IceServer",
+    "Listen",
+    "Log",
+    "Section",
+    "Strategy",
+    "Webrtc",
+    "load",
+]
+
+#: `LIVE777_HTTP__LISTEN` overrides `[http] listen`.
+ENVIRONMENT_PREFIX = "LIVE777_"
+
+#: Variables that are no keys: where relay/cache.py keeps compiled code.
+OTHER_VARIABLES = frozenset({"LIVE777_CACHE"})
+
+
+def _parse_public(value: object) -> Announced:
+    return parse_announced(value, names=True)
+
+
+def _parse_level(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _parse_ice_url(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(r"(stuns?|turns?):[^\s<>]+", value):
+        raise ValueError('is not an ICE URL such as "stun:stun.example.org:3478"')
+    return value
+
+
+def _not_empty(values: tuple[str, ...]) -> tuple[str, ...]:
+    # Not min_length: it counts wrong entries as missing, a second fault for one mistake.
+    if not values:
+        raise ValueError("must not be empty")
+    return values
+
+
+# Numbers and booleans are strict: max_sessions = true is a mistake, not the number 1.
+Flag = Annotated[bool, Strict()]
+Count = Annotated[int, Strict()]
+Seconds = Annotated[float, BeforeValidator(parse_duration)]
+Bytes = Annotated[int, BeforeValidator(parse_size)]
+ListenAddress = Annotated[Listen, BeforeValidator(parse_listen)]
+LocalAddress = Annotated[Announced, BeforeValidator(parse_announced)]
+PublicAddress = Annotated[Announced, BeforeValidator(_parse_public)]
+IceUrl = Annotated[str, BeforeValidator(_parse_ice_url)]
+Level = Literal["debug", "info", "warning", "error"]
+
+_Timeout = Annotated[Seconds, Field(gt=0)]
+_Buffer = Annotated[Bytes, Field(ge=4096, le=2**30)]
+
+
+class Section(BaseModel):
+    """One table of the file. The docstring below a key is its documentation everywhere."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class Http(Section):
+    """The HTTP server: WHIP, WHEP, the API and the pages."""
+
+    listen: ListenAddress = Listen("::", 7777)
+    """Address and TCP port; "[::]" serves IPv6 and IPv4."""
+
+
+class Webrtc(Section):
+    """The one UDP socket of all peers, and how long they are waited for."""
+
+    listen: ListenAddress = Listen("::", 7777)
+    """Address and UDP port of all media; "[::]" serves IPv6 and IPv4."""
+
+    addresses: tuple[LocalAddress, ...] = ()
+    """Addresses of this machine to announce to peers; empty: all usable ones."""
+
+    public_ips: tuple[PublicAddress, ...] = ()
+    """IP addresses or host names that a 1:1 NAT maps to this machine; announced first."""
+
+    connect_timeout: _Timeout = 15.0
+    """A session that is not connected after this time ends."""
+
+    idle_timeout: _Timeout = 30.0
+    """A peer that sent nothing authentic for this time is gone."""
+
+    max_sessions: Annotated[Count, Field(ge=1, le=1_000_000)] = 4096
+    """Publishers and viewers of all streams together; more are answered 503."""
+
+    receive_buffer: _Buffer = 4 * 1024**2
+    """Receive buffer that is asked of the kernel (net.core.rmem_max bounds it)."""
+
+    send_buffer: _Buffer = 4 * 1024**2
+    """Send buffer that is asked of the kernel (net.core.wmem_max bounds it)."""
+
+    gso: Flag = True
+    """Send runs of packets by UDP generic segmentation offload where there is one."""
+
+    threads: Annotated[Count, Field(ge=0, le=64)] = 1
+    """Threads that move media packets; 0 moves them in the event loop."""
+
+
+class IceServer(Section):
+    """A STUN or TURN server that clients are told to use (in Link headers)."""
+
+    urls: Annotated[tuple[IceUrl, ...], AfterValidator(_not_empty)]
+    """URLs such as "stun:stun.example.org:3478" or "turns:turn.example.org"."""
+
+    username: str = ""
+    """User name; every TURN server needs one."""
+
+    credential: SecretStr = SecretStr("")
+    """The password that goes with it; given to clients, never logged."""
+
+    @model_validator(mode="after")
+    def _turn_needs_credentials(self) -> Self:
+        turn = any(url.startswith("turn") for url in self.urls)
+        if turn and not (self.username and self.credential.get_secret_value()):
+            raise ValueError("a TURN server needs username and credential")
+        return self
+
+
+class Strategy(Section):
+    """What publishers and viewers may do without being asked."""
+
+    auto_create_whip: Flag = True
+    """Publishing to a name that does not exist creates the stream."""
+
+    auto_create_whep: Flag = True
+    """Watching a name that does not exist creates the stream and waits for a publisher."""
+
+    each_stream_max_sub: Annotated[Count, Field(ge=0, le=1_000_000)] = 65535
+    """Viewers that one stream may have; more are answered 503."""
+
+
+class Log(Section):
+    """What is logged, and how it looks."""
+
+    level: Annotated[Level, BeforeValidator(_parse_level)] = "info"
+    """The least level that is logged: "debug", "info", "warning" or "error"."""
+
+    format: Literal["text", "json"] = "text"
+    """"text" for people or "json", one object a line."""
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    ice_servers: tuple[IceServer, ...] = ()
+    """STUN and TURN servers for clients; the server itself needs none."""
+
+    http: Http = Http()
+    webrtc: Webrtc = Webrtc()
+    strategy: Strategy = Strategy()
+    log: Log = Log()
+
+
+Location = tuple[str | int, ...]
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """The configuration of a file, overridden by an environment.
+
+    Args:
+        path: the TOML file, or None for the defaults alone.
+        environ: variables such as LIVE777_HTTP__LISTEN; others are not looked at.
+
+    Raises:
+        ConfigError: with one line for every fault of both.
+    """
+    faults: list[str] = []
+    data = {} if path is None else _read(path)
+    names = _override(data, environ, faults)
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        faults += [_describe(fault, path, names) for fault in found]
+    else:
+        if not faults:
+            return config
+    # Outside the except block: pydantic's error holds the input, secrets included.
+    raise ConfigError(*faults)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomli.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text") from None
+    except (tomli.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path}: is not valid TOML: {error}") from None
+
+
+def _override(
+    data: dict[str, Any], environ: Mapping[str, str], faults: list[str]
+) -> dict[Location, str]:
+    """Put the environment's values into `data`; returns which variable set which key."""
+    known = {_variable(location): location for location in _keys(Config)}
+    names: dict[Location, str] = {}
+    for variable, text in sorted(environ.items()):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable in OTHER_VARIABLES:
+            continue
+        if variable not in known:
+            suggestion = _suggest(variable, list(known), ENVIRONMENT_PREFIX)
+            faults.append(f"{variable}: unknown key{suggestion}")
+            continue
+        location = known[variable]
+        table = data
+        for part in location[:-1]:
+            table = table.setdefault(part, {})
+        if isinstance(table, dict):  # otherwise the file is wrong, and will be told so
+            try:
+                table[location[-1]] = _from_text(location, text)
+            except tomli.TOMLDecodeError:
+                # Without the text: it may hold a credential.
+                faults.append(
+                    f'{variable}: is not TOML such as [{{urls = ["stun:…"]}}]'
+                )
+            names[location] = variable
+    return names
+
+
+def _keys(
+    section: type[Section], prefix: tuple[str, ...] = ()
+) -> list[tuple[str, ...]]:
+    """The location of every key that is not itself a table."""
+    found: list[tuple[str, ...]] = []
+    for name, field in section.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Section):
+            found += _keys(inner, (*prefix, name))
+        else:
+            found.append((*prefix, name))
+    return found
+
+
+def _variable(location: tuple[str, ...]) -> str:
+    return ENVIRONMENT_PREFIX + "__".join(location).upper()
+
+
+def _from_text(location: tuple[str, ...], text: str) -> object:
+    """A variable's text as the value that TOML would have given for this key.
+
+    Text that does not fit is returned as it is: validation has the words for that.
+    """
+    annotation = _section_at(location[:-1]).model_fields[location[-1]].annotation
+    if annotation is bool:
+        return {"true": True, "1": True, "false": False, "0": False}.get(
+            text.strip().lower(), text
+        )
+    if annotation is int and re.fullmatch(r"\s*[+-]?\d{1,18}\s*", text, re.ASCII):
+        return int(text)
+    if typing.get_origin(annotation) is tuple:
+        if _element(annotation) is not None:
+            return tomli.loads(f"value = {text}")["value"]
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text
+
+
+def _element(annotation: object) -> type[Section] | None:
+    """The section that an array of tables consists of."""
+    for inner in typing.get_args(annotation):
+        if isinstance(inner, type) and issubclass(inner, Section):
+            return inner
+    return None
+
+
+def _section_at(location: Sequence[str | int]) -> type[Section]:
+    section: type[Section] = Config
+    for part in location:
+        if isinstance(part, str):
+            inner = section.model_fields[part].annotation
+            section = _element(inner) or typing.cast("type[Section]", inner)
+    return section
+
+
+def _describe(
+    fault: Mapping[str, Any], path: Path | None, names: Mapping[Location, str]
+) -> str:
+    """One line: where, which key, what is wrong; never the value of a secret."""
+    location: Location = fault["loc"]
+    for length in range(len(location), 0, -1):
+        if location[:length] in names:
+            where = [names[location[:length]], *map(str, location[length:])]
+            return ": ".join([".".join(where), _sentence(fault)])
+    key = ".".join(map(str, location))
+    return ": ".join(
+        [str(path), key, _sentence(fault)] if path else [key, _sentence(fault)]
+    )
+
+
+def _sentence(fault: Mapping[str, Any]) -> str:
+    location: Location = fault["loc"]
+    context = fault.get("ctx", {})
+    match fault["type"]:
+        case "extra_forbidden":
+            known = _section_at(location[:-1]).model_fields
+            return f"unknown key{_suggest(str(location[-1]), list(known))}"
+        case "value_error":
+            return str(context["error"])
+        case "missing":
+            return "is required"
+        case "model_type":
+            return "must be a table"
+        case "tuple_type":
+            return "must be a list"
+        case "string_type":
+            return "must be a string"
+        case "bool_type":
+            return "must be true or false"
+        case "int_type":
+            return "must be a whole number"
+        case "greater_than":
+            return f"must be more than {context['gt']:g}"
+        case "greater_than_equal":
+            return f"must be at least {context['ge']}"
+        case "less_than_equal":
+            return f"must be at most {context['le']}"
+        case "literal_error":
+            return f"must be {context['expected']}".replace("'", '"')
+        case _:
+            return str(fault["msg"])
+
+
+def _suggest(key: str, known: list[str], prefix: str = "") -> str:
+    """Which key was probably meant; a prefix that all have says nothing about that."""
+    names = [name.removeprefix(prefix) for name in known]
+    close = difflib.get_close_matches(key.removeprefix(prefix), names, n=1)
+    return f", did you mean {prefix}{close[0]}?" if close else ""

@@ -1,0 +1,155 @@
+"""What can go wrong, in the words of the domain.
+
+Every error that a caller may cause or meet derives from `LiveError`. The second rank is closed:
+six classes, each of which every HTTP dialect maps to a status. The third rank is open: a class
+whenever a caller, a log line or a test wants to tell two cases apart.
+
+LiveError
+├─ NotFound
+│  ├─ StreamNotFound
+│  └─ SessionNotFound
+├─ Conflict
+│  └─ AlreadyPublishing
+├─ Invalid
+│  ├─ InvalidName
+│  ├─ InvalidOffer ─ UnusableOffer
+│  └─ UnsupportedCodec
+├─ NotAuthenticated
+├─ Denied
+└─ Unavailable
+   ├─ AtCapacity
+   └─ ShuttingDown
+
+`ConfigError` stands apart: it ends the command before there is anybody to answer.
+"""
+
+from __future__ import annotations
+
+
+class LiveError(Exception):
+    """The root of all errors of the domain; `code` is stable and fit for logs and APIs."""
+
+    code = "error"
+
+
+class NotFound(LiveError):
+    """What was asked for does not exist."""
+
+    code = "not_found"
+
+
+class StreamNotFound(NotFound):
+    """No stream has this name."""
+
+    code = "stream_not_found"
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(
+            f"stream {stream!r} does not exist: publish to it first, or let viewers "
+            "create it with [strategy] auto_create_whep = true"
+        )
+        self.stream = stream
+
+
+class SessionNotFound(NotFound):
+    """No session has this id, or it belongs to another stream."""
+
+    code = "session_not_found"
+
+    def __init__(self, stream: str, session: str) -> None:
+        super().__init__(
+            "session does not exist: it has ended, or the URL is not the one that "
+            "the Location header gave"
+        )
+        self.stream = stream
+        self.session = session
+
+
+class Conflict(LiveError):
+    """The request is fine but the state of the stream does not allow it."""
+
+    code = "conflict"
+
+
+class AlreadyPublishing(Conflict):
+    """A second publisher for a stream that has one."""
+
+    code = "already_publishing"
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(
+            f"stream {stream!r} already has a publisher: end that session (DELETE), "
+            "or publish under another name"
+        )
+        self.stream = stream
+
+
+class Invalid(LiveError):
+    """What was sent cannot be used; the message says what and why."""
+
+    code = "invalid"
+
+
+class InvalidName(Invalid):
+    """A stream name that is empty, too long or not UTF-8."""
+
+    code = "invalid_name"
+
+
+class InvalidOffer(Invalid):
+    """An SDP offer that is malformed or lacks something that WebRTC needs."""
+
+    code = "invalid_offer"
+
+
+class UnusableOffer(InvalidOffer):
+    """A well-formed offer that asks for something this side of WHIP or WHEP cannot be."""
+
+    code = "unusable_offer"
+
+
+class UnsupportedCodec(Invalid):
+    """No codec in common; the message names what both sides have."""
+
+    code = "unsupported_codec"
+
+
+class NotAuthenticated(LiveError):
+    """Nobody, or not who they say they are."""
+
+    code = "not_authenticated"
+
+
+class Denied(LiveError):
+    """Known, but not allowed to do this."""
+
+    code = "denied"
+
+
+class Unavailable(LiveError):
+    """Not now; the same request may succeed later."""
+
+    code = "unavailable"
+
+
+class AtCapacity(Unavailable):
+    """A configured bound is reached."""
+
+    code = "at_capacity"
+
+
+class ShuttingDown(Unavailable):
+    """The server is about to stop."""
+
+    code = "shutting_down"
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down: try again in a moment")
+
+
+class ConfigError(Exception):
+    """The configuration is wrong; each of `faults` is one line for the person who wrote it."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults

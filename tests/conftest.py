@@ -1,0 +1,22 @@
+"""Fixtures of all tests; nothing async that spans a yield (task groups do not survive it)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from blockbuster import blockbuster_ctx
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_calls() -> Iterator[None]:
+    """A call in live777py that blocks the event loop fails the test that made it."""
+    with blockbuster_ctx("live777py") as blocking:
+        # The data plane's thread is started and joined while the server starts and stops: it
+        # answers within one turn of its loop, and there is nobody else to serve.
+        for call in ("threading.Lock.acquire", "threading.Lock.acquire_lock"):
+            if call in blocking.functions:
+                blocking.functions[call].can_block_in(
+                    "relay/plane.py", {"start", "stop"}
+                )
+        yield
