@@ -1,0 +1,1 @@
+"""The data plane: packets in, packets out, behind a seam of integers."""

@@ -1,0 +1,303 @@
+"""What control may ask of the loop: rows of integers, applied between batches.
+
+Whoever posts a command has made sure that every index in it exists: here an index out of
+range would be a segmentation fault. Tables never change while a batch is in hand.
+"""
+
+from __future__ import annotations
+
+from . import addresses
+from .cfuncs import address_of, compiled, load_acquire, store_release
+from .fanout import deliver
+from .parking import forget_parked, next_parked, unpark
+from .receive import take_media
+from .tables import COMMAND_HEAD, COMMAND_TAIL, PAYLOAD_TYPES, State, Table
+from .wire import put16, put32, put64, put_native32
+
+#: The first word of a row; the rest is what the function of that name takes.
+SET_KEYS = 1
+ADD_ADDRESS = 2
+REMOVE_ADDRESS = 3
+SELECT_PATH = 4
+REMOVE_PEER = 5
+BIND = 6
+UNBIND = 7
+ADD_VIEWER = 8
+SET_PAYLOAD_TYPE = 9
+REMOVE_VIEWER = 10
+REMOVE_TRACK = 11
+
+AF_INET = 2
+AF_INET6 = 10
+LINK_LOCAL = 0xFE80 >> 6
+
+
+@compiled
+def set_keys(state: State, peer: int, receive_session: int, send_session: int) -> None:
+    """Give a peer its SRTP sessions, and play what was parked for want of them."""
+    state.peers[peer].receive_session = receive_session
+    state.peers[peer].send_session = send_session
+    position = next_parked(state, peer, 0)
+    while position >= 0:
+        length = unpark(state, position)
+        if length > 0:
+            row = position & (state.parking.rows.shape[0] - 1)
+            take_media(state, peer, state.parking.bytes, row, length)
+        position = next_parked(state, peer, position + 1)
+    deliver(state)
+
+
+@compiled
+def _write_name(
+    state: State, peer: int, high: int, low: int, port: int, scope: int
+) -> int:
+    """Write a peer's `struct sockaddr`; its length."""
+    names = state.paths.names
+    put_native32(names, peer, 0, AF_INET6 if state.engine[0].is_ipv6 else AF_INET)
+    put16(names, peer, 2, port)
+    if state.engine[0].is_ipv6 == 0:
+        put32(names, peer, 4, low)
+        return 16
+    put32(names, peer, 4, 0)
+    put64(names, peer, 8, high)
+    put64(names, peer, 16, low)
+    put_native32(names, peer, 24, scope)
+    return 28
+
+
+@compiled
+def _write_local(state: State, peer: int, high: int, low: int, scope: int) -> int:
+    """Write the control message that chooses our address; its length with padding."""
+    if high == 0 and low == 0:
+        return 0
+    controls = state.paths.locals
+    put_native32(controls, peer, 4, 0)
+    if state.engine[0].is_ipv6 == 0:
+        put_native32(controls, peer, 0, 28)
+        put_native32(controls, peer, 8, 0)
+        put_native32(controls, peer, 12, 8)
+        put32(controls, peer, 16, 0)
+        put32(controls, peer, 20, low)
+        put32(controls, peer, 24, 0)
+        return 32
+    is_link_local = (high >> 54) & 0x3FF == LINK_LOCAL
+    put_native32(controls, peer, 0, 36)
+    put_native32(controls, peer, 8, 41)
+    put_native32(controls, peer, 12, 50)
+    put64(controls, peer, 16, high)
+    put64(controls, peer, 24, low)
+    # An interface is named only where an address alone means nothing.
+    put_native32(controls, peer, 32, scope if is_link_local else 0)
+    return 40
+
+
+@compiled
+def select_path(
+    state: State,
+    peer: int,
+    high: int,
+    low: int,
+    port: int,
+    local_high: int,
+    local_low: int,
+) -> None:
+    """Send a peer's media this way; a zero port ends sending."""
+    chosen = state.peers[peer]
+    if port == 0:
+        chosen.name_length = 0
+        return
+    scope = port >> 16
+    chosen.local_length = _write_local(state, peer, local_high, local_low, scope)
+    chosen.name_length = _write_name(state, peer, high, low, port & 0xFFFF, scope)
+    chosen.gso_refused = 0
+
+
+@compiled
+def remove_peer(state: State, peer: int) -> None:
+    """Clear a peer's row. Its addresses and viewers were removed by commands before."""
+    forget_parked(state, peer)
+    gone = state.peers[peer]
+    gone.receive_session = 0
+    gone.send_session = 0
+    gone.name_length = 0
+    gone.local_length = 0
+    gone.gso_refused = 0
+    gone.sources = 0
+    gone.last_received = 0
+    gone.packets_received = 0
+    gone.bytes_received = 0
+    gone.packets_sent = 0
+    gone.bytes_sent = 0
+    gone.send_errors = 0
+    for payload_type in range(PAYLOAD_TYPES):
+        state.bindings[peer * PAYLOAD_TYPES + payload_type].track_plus_one = 0
+
+
+@compiled
+def bind(
+    state: State,
+    peer: int,
+    payload_type: int,
+    track: int,
+    payload_format: int,
+    clock_rate: int,
+    extensions: int,
+    is_new_publisher: int,
+) -> None:
+    """Let a payload type of a peer feed a track."""
+    binding = state.bindings[peer * PAYLOAD_TYPES + payload_type]
+    binding.track_plus_one = track + 1
+    binding.format = payload_format
+    binding.clock_rate = clock_rate
+    binding.extensions = extensions
+    if is_new_publisher:
+        fed = state.tracks[track]
+        fed.has_publisher = 1
+        fed.publisher = peer
+        # Whatever its SSRC, the next packet begins a new run of numbers.
+        fed.anchored = 0
+
+
+@compiled
+def add_viewer(
+    state: State,
+    index: int,
+    peer: int,
+    track: int,
+    payload_type: int,
+    ssrc: int,
+    first_sequence: int,
+    timestamp_offset: int,
+    extensions: int,
+) -> None:
+    """Put a viewer at the head of its track's list."""
+    viewer = state.viewers[index]
+    viewer.peer = peer
+    viewer.payload_type = payload_type
+    viewer.ssrc = ssrc
+    viewer.first_sequence = first_sequence
+    viewer.timestamp_offset = timestamp_offset
+    viewer.extensions = extensions
+    viewer.started = 0
+    viewer.packets = 0
+    viewer.octets = 0
+    viewer.first_sent_plus_one = 0
+    viewer.last_sent_plus_one = 0
+    watched = state.tracks[track]
+    following = watched.first_viewer_plus_one
+    if following != 0:
+        state.viewers[following - 1].previous_plus_one = index + 1
+    viewer.track_plus_one = track + 1
+    viewer.next_plus_one = following
+    viewer.previous_plus_one = 0
+    watched.first_viewer_plus_one = index + 1
+    watched.viewers += 1
+
+
+@compiled
+def set_payload_type(state: State, index: int, payload_type: int) -> None:
+    """Change or silence what a viewer gets; after a silence its numbering goes on."""
+    viewer = state.viewers[index]
+    if payload_type < 0:
+        viewer.started = 0
+    viewer.payload_type = payload_type
+
+
+@compiled
+def remove_viewer(state: State, index: int) -> None:
+    """Take a viewer out of its track's list."""
+    viewer = state.viewers[index]
+    if viewer.track_plus_one == 0:
+        return
+    track = state.tracks[viewer.track_plus_one - 1]
+    if viewer.previous_plus_one != 0:
+        previous = state.viewers[viewer.previous_plus_one - 1]
+        previous.next_plus_one = viewer.next_plus_one
+    else:
+        track.first_viewer_plus_one = viewer.next_plus_one
+    if viewer.next_plus_one != 0:
+        following = state.viewers[viewer.next_plus_one - 1]
+        following.previous_plus_one = viewer.previous_plus_one
+    track.viewers -= 1
+    viewer.track_plus_one = 0
+
+
+@compiled
+def remove_track(state: State, index: int) -> None:
+    """Clear a track's row. Its viewers and bindings were removed by commands before."""
+    track = state.tracks[index]
+    track.has_publisher = 0
+    track.anchored = 0
+    track.payload_type = 0
+    track.base_sequence = 0
+    track.highest_sequence = 0
+    track.received = 0
+    track.jitter = 0
+    track.packets = 0
+    track.bytes = 0
+    track.highest_out = 0
+    track.last_timestamp = 0
+    track.timestamp_offset = 0
+    track.last_arrival = 0
+    track.key_frames = 0
+    track.key_announced = 0
+
+
+@compiled
+def _apply_peer(state: State, row: Table) -> None:
+    seed = state.engine[0].seed
+    kind = row[0]
+    peer = row[1]
+    if kind == SET_KEYS:
+        set_keys(state, peer, row[2], row[3])
+    elif kind == ADD_ADDRESS:
+        addresses.insert(state.addresses, seed, row[2], row[3], row[4], peer)
+    elif kind == REMOVE_ADDRESS:
+        addresses.remove(state.addresses, seed, row[2], row[3], row[4], peer)
+    elif kind == SELECT_PATH:
+        select_path(state, peer, row[2], row[3], row[4], row[5], row[6])
+    elif kind == REMOVE_PEER:
+        remove_peer(state, peer)
+    elif kind == BIND:
+        bind(state, peer, row[2], row[3], row[4], row[5], row[6], row[7])
+    elif kind == UNBIND:
+        state.bindings[peer * PAYLOAD_TYPES + row[2]].track_plus_one = 0
+
+
+@compiled
+def _apply_viewer(state: State, row: Table) -> None:
+    kind = row[0]
+    index = row[1]
+    if kind == ADD_VIEWER:
+        add_viewer(state, index, row[2], row[3], row[4], row[5], row[6], row[7], row[8])
+    elif kind == SET_PAYLOAD_TYPE:
+        set_payload_type(state, index, row[2])
+    elif kind == REMOVE_VIEWER:
+        remove_viewer(state, index)
+    elif kind == REMOVE_TRACK:
+        remove_track(state, index)
+
+
+@compiled
+def apply_commands(state: State) -> None:
+    """Apply all commands that are there; then Python may free what they took out."""
+    base = address_of(state.shared)
+    tail = state.shared[COMMAND_TAIL]
+    head = load_acquire(base + 8 * COMMAND_HEAD)
+    if head == tail:
+        return
+    rows = state.commands.shape[0]
+    for position in range(tail, head):
+        row = state.commands[position & (rows - 1)]
+        if row[0] < ADD_VIEWER:
+            _apply_peer(state, row)
+        else:
+            _apply_viewer(state, row)
+        state.counters[0].commands += 1
+        is_removal = (
+            row[0] == REMOVE_PEER or row[0] == REMOVE_VIEWER or row[0] == REMOVE_TRACK
+        )
+        if is_removal or head - tail == rows:
+            # Somebody waits: to free what is gone, or for room in the ring.
+            state.engine[0].announced = 1
+    store_release(base + 8 * COMMAND_TAIL, head)

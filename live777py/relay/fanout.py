@@ -1,0 +1,192 @@
+"""From a track's new packets to its viewers, once a batch.
+
+The packets of a batch are collected track by track; then every viewer of the track gets its
+copies, encrypted one after the other, so that they can leave as runs of equal size.
+"""
+
+from __future__ import annotations
+
+from .cfuncs import (
+    address_of,
+    compiled,
+    inlined,
+    int64,
+    memcpy,
+    srtp_protect,
+)
+from .header import rename_elements
+from .output import flush, seal
+from .tables import BATCH, GSO_PACKETS, ROW, Record, State
+from .wire import get8, get32, put16, put32
+
+
+@inlined
+def begin(viewer: Record, number: int) -> None:
+    """Fix a viewer's numbering at the first packet that it gets.
+
+    Its first sequence number must be low (RFC 3711 section 3.3.1: a loss at the start must
+    not be mistaken for a roll-over), and after a silence it goes on where it was.
+    """
+    if viewer.last_sent_plus_one == 0:
+        upcoming = viewer.first_sequence
+        viewer.first_sent_plus_one = upcoming + 1
+    else:
+        upcoming = viewer.last_sent_plus_one
+    viewer.shift = upcoming - number
+    viewer.floor = number
+    viewer.started = 1
+
+
+@inlined
+def emit(state: State, viewer: Record, session: int, slot: int) -> int:
+    """Put one viewer's copy of a packet into the output; its length, 0 when it got none."""
+    engine = state.engine[0]
+    packet = state.history.packets[slot]
+    if viewer.started == 0:
+        begin(viewer, packet.number)
+    elif packet.number < viewer.floor:
+        return 0
+    at = engine.output_packets
+    buffer = state.output.bytes
+    target = address_of(buffer) + at * ROW
+    memcpy(target, address_of(state.history.bytes) + slot * ROW, packet.length)
+    buffer[at, 1] = get8(buffer, at, 1) | viewer.payload_type
+    sequence = packet.number + viewer.shift
+    put16(buffer, at, 2, sequence)
+    put32(buffer, at, 4, get32(buffer, at, 4) + viewer.timestamp_offset)
+    put32(buffer, at, 8, viewer.ssrc)
+    if get8(buffer, at, 0) & 0x10:
+        rename_elements(buffer, at, viewer.extensions)
+    state.scratch[0] = packet.length
+    if srtp_protect(session, target, address_of(state.scratch)) != 0:
+        state.counters[0].protect_failed += 1
+        return 0
+    if sequence >= viewer.last_sent_plus_one:
+        viewer.last_sent_plus_one = sequence + 1
+    length = state.scratch[0]
+    state.output.iovecs[at].length = length
+    engine.output_packets = at + 1
+    return int64(length)
+
+
+@compiled
+def plan(state: State, track: Record) -> int:
+    """List the track's packets of this batch, and cut them into runs.
+
+    A run's packets are of equal size, but for the last, which may be shorter.
+
+    Returns:
+        How many runs there are.
+    """
+    slots = state.output.slots
+    runs = state.output.runs
+    count = 0
+    link = track.batch_first_plus_one
+    while link != 0:
+        entry = state.input.collected[link - 1]
+        slots[count] = entry.slot
+        count += 1
+        link = entry.next_plus_one
+    track.batch_first_plus_one = 0
+    made = 0
+    is_closed = True
+    size = 0
+    for i in range(count):
+        length = state.history.packets[slots[i]].length
+        if is_closed or length > size or runs[made - 1] >= GSO_PACKETS:
+            runs[made] = 1
+            made += 1
+            size = length
+            is_closed = False
+        else:
+            runs[made - 1] += 1
+            is_closed = length < size
+    return made
+
+
+@inlined
+def _send_run(
+    state: State, index: int, viewer: Record, first_slot: int, count: int
+) -> None:
+    """Encrypt a run for one viewer and make messages of it."""
+    engine = state.engine[0]
+    peer = state.peers[viewer.peer]
+    if engine.output_packets + count > state.output.bytes.shape[0]:
+        flush(state)
+    is_apart = engine.gso == 0 or peer.gso_refused != 0
+    first = engine.output_packets
+    packets = 0
+    octets = 0
+    size = 0
+    for i in range(count):
+        slot = state.output.slots[first_slot + i]
+        length = emit(state, viewer, peer.send_session, slot)
+        if length == 0:
+            continue
+        share = state.history.packets[slot].octets
+        packets += 1
+        octets += share
+        size += length
+        if is_apart:
+            seal(state, index, viewer.peer, engine.output_packets - 1, 1, share, length)
+    if packets == 0:
+        return
+    if not is_apart:
+        seal(state, index, viewer.peer, first, packets, octets, size)
+    viewer.packets += packets
+    viewer.octets += octets
+    peer.packets_sent += packets
+    peer.bytes_sent += size
+    state.counters[0].packets_out += packets
+    state.counters[0].bytes_out += size
+
+
+@compiled
+def fan_out(state: State, index: int) -> None:
+    """Send a track's packets of this batch to all its viewers."""
+    track = state.tracks[index]
+    runs = plan(state, track)
+    link = track.first_viewer_plus_one
+    while link != 0:
+        viewer = state.viewers[link - 1]
+        peer = state.peers[viewer.peer]
+        can_receive = peer.send_session != 0 and peer.name_length != 0
+        if can_receive and viewer.payload_type >= 0:
+            slot = 0
+            for run in range(runs):
+                count = state.output.runs[run]
+                _send_run(state, link - 1, viewer, slot, count)
+                slot += count
+        link = viewer.next_plus_one
+
+
+@compiled
+def deliver(state: State) -> None:
+    """Send what was collected to whom it concerns."""
+    engine = state.engine[0]
+    for i in range(engine.dirty):
+        fan_out(state, state.input.dirty[i])
+    engine.dirty = 0
+    engine.collected = 0
+    flush(state)
+
+
+@inlined
+def collect(state: State, index: int, slot: int) -> None:
+    """Add a packet to the batch of its track; a full batch is delivered."""
+    engine = state.engine[0]
+    track = state.tracks[index]
+    at = engine.collected
+    entry = state.input.collected[at]
+    entry.slot = slot
+    entry.next_plus_one = 0
+    if track.batch_first_plus_one == 0:
+        track.batch_first_plus_one = at + 1
+        state.input.dirty[engine.dirty] = index
+        engine.dirty += 1
+    else:
+        state.input.collected[track.batch_last].next_plus_one = at + 1
+    track.batch_last = at
+    engine.collected = at + 1
+    if engine.collected == BATCH:
+        deliver(state)

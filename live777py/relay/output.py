@@ -1,0 +1,194 @@
+"""From encrypted packets to the kernel: one sendmmsg for all messages of a batch.
+
+A message is one packet, or a run of packets of one size that the kernel cuts apart (UDP GSO).
+What one destination refuses costs that destination alone.
+"""
+
+from __future__ import annotations
+
+from .cfuncs import address_of, compiled, errno, inlined, memcpy, poll, sendmmsg
+from .tables import (
+    CONTROL_BYTES,
+    GSO_PACKETS,
+    IOVEC_BYTES,
+    LOCAL_BYTES,
+    MESSAGE_BYTES,
+    NAME_BYTES,
+    State,
+)
+from .wire import put_native32
+
+EINTR = 4
+EIO = 5
+EAGAIN = 11
+EINVAL = 22
+EMSGSIZE = 90
+POLLOUT = 4
+SOL_UDP = 17
+UDP_SEGMENT = 103
+#: Bytes of the UDP_SEGMENT control message: a header of 16, a uint16, padding.
+SEGMENT_BYTES = 24
+#: How long to wait for room in the socket's buffer, and how often in one flush.
+WAIT_MS = 2
+MAX_WAITS = 4
+
+
+@inlined
+def seal(
+    state: State,
+    viewer: int,
+    peer: int,
+    first: int,
+    count: int,
+    octets: int,
+    size: int,
+) -> None:
+    """Make one message of `count` packets of the output, from `first` on."""
+    engine = state.engine[0]
+    output = state.output
+    at = engine.output_messages
+    destination = state.peers[peer]
+    message = output.messages[at]
+    message.name = address_of(state.paths.names) + peer * NAME_BYTES
+    message.name_length = destination.name_length
+    message.iovecs = address_of(output.iovecs) + first * IOVEC_BYTES
+    message.iovec_count = count
+    control = destination.local_length
+    if control != 0:
+        memcpy(
+            address_of(output.controls) + at * CONTROL_BYTES,
+            address_of(state.paths.locals) + peer * LOCAL_BYTES,
+            control,
+        )
+    if count > 1:
+        put_native32(output.controls, at, control, 18)
+        put_native32(output.controls, at, control + 4, 0)
+        put_native32(output.controls, at, control + 8, SOL_UDP)
+        put_native32(output.controls, at, control + 12, UDP_SEGMENT)
+        put_native32(output.controls, at, control + 16, output.iovecs[first].length)
+        control += SEGMENT_BYTES
+        state.counters[0].gso_messages += 1
+    message.control_length = control
+    sent = output.sent[at]
+    sent.viewer = viewer
+    sent.peer = peer
+    sent.first = first
+    sent.count = count
+    sent.octets = octets
+    sent.bytes = size
+    engine.output_messages = at + 1
+
+
+@compiled
+def _wait(state: State) -> bool:
+    """Wait for room in the socket's buffer; false when there was none in time."""
+    engine = state.engine[0]
+    if engine.waits >= MAX_WAITS:
+        return False
+    engine.waits += 1
+    state.counters[0].send_waits += 1
+    state.polls[2] = engine.socket | (POLLOUT << 32)
+    return poll(address_of(state.polls) + 16, 1, WAIT_MS) > 0
+
+
+@compiled
+def _give_up(state: State, at: int, packets: int, octets: int, size: int) -> None:
+    """Take packets that were not sent out of the counts again."""
+    sent = state.output.sent[at]
+    viewer = state.viewers[sent.viewer]
+    viewer.packets -= packets
+    viewer.octets -= octets
+    peer = state.peers[sent.peer]
+    peer.packets_sent -= packets
+    peer.bytes_sent -= size
+    peer.send_errors += packets
+    counters = state.counters[0]
+    counters.packets_out -= packets
+    counters.bytes_out -= size
+    counters.send_dropped += packets
+
+
+@compiled
+def _send_apart(state: State, at: int) -> None:
+    """Send the packets of a refused GSO message one by one, now and from now on."""
+    engine = state.engine[0]
+    output = state.output
+    sent = output.sent[at]
+    message = output.messages[at]
+    state.peers[sent.peer].gso_refused = 1
+    state.counters[0].gso_refused += 1
+    state.counters[0].gso_messages -= 1
+    count = min(sent.count, GSO_PACKETS)
+    for i in range(count):
+        retry = output.retries[i]
+        retry.name = message.name
+        retry.name_length = message.name_length
+        retry.iovecs = address_of(output.iovecs) + (sent.first + i) * IOVEC_BYTES
+        retry.iovec_count = 1
+        retry.control = message.control
+        retry.control_length = message.control_length - SEGMENT_BYTES
+    i = 0
+    while i < count:
+        state.counters[0].send_calls += 1
+        done = sendmmsg(
+            engine.socket,
+            address_of(output.retries) + i * MESSAGE_BYTES,
+            count - i,
+            0,
+        )
+        if done > 0:
+            i += done
+            continue
+        error = errno()
+        if error == EINTR or (error == EAGAIN and _wait(state)):
+            continue
+        # The octets were counted for the whole run: take this packet's share.
+        _give_up(
+            state,
+            at,
+            1,
+            sent.octets // sent.count,
+            output.iovecs[sent.first + i].length,
+        )
+        i += 1
+
+
+@compiled
+def _refused(state: State, at: int) -> bool:
+    """What to do about a message that the kernel did not take; true to try it again."""
+    error = errno()
+    if error == EINTR:
+        return True
+    if error == EAGAIN:
+        if _wait(state):
+            return True
+    elif error == EINVAL or error == EIO or error == EMSGSIZE:
+        if state.output.sent[at].count > 1:
+            _send_apart(state, at)
+            return False
+    sent = state.output.sent[at]
+    _give_up(state, at, sent.count, sent.octets, sent.bytes)
+    return False
+
+
+@compiled
+def flush(state: State) -> None:
+    """Hand all messages to the kernel; afterwards the output is empty."""
+    engine = state.engine[0]
+    count = engine.output_messages
+    engine.waits = 0
+    at = 0
+    while at < count:
+        state.counters[0].send_calls += 1
+        done = sendmmsg(
+            engine.socket,
+            address_of(state.output.messages) + at * MESSAGE_BYTES,
+            count - at,
+            0,
+        )
+        if done > 0:
+            at += done
+        elif not _refused(state, at):
+            at += 1
+    engine.output_messages = 0
+    engine.output_packets = 0

@@ -1,0 +1,500 @@
+"""Python's side of the data plane: what control may ask, and what it gets back.
+
+The plane's state is written by its thread alone. Everything here either posts a command, or
+reads counters and rings. What commands refer to is checked before they are posted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from live777py.errors import AtCapacity
+from live777py.protocol.codecs import Format
+from live777py.protocol.extensions import FORWARDED, Extension
+
+from . import commands, srtp, stats
+from .cfuncs import COMPILED
+from .paths import Words, is_ipv4, path_to_words
+from .rings import CommandWriter, ControlReader
+from .runner import Runner
+from .seam import (
+    ControlPacket,
+    Path,
+    PeerId,
+    PeerStats,
+    SrtpKeys,
+    TrackId,
+    TrackStats,
+    ViewerId,
+    ViewerStats,
+)
+from .settings import PlaneSettings
+from .sockets import has_gso, prepare, send_control
+from .tables import COUNTERS, PAYLOAD_TYPES, Memory, allocate
+
+logger = logging.getLogger(__name__)
+
+#: Addresses of one peer that may be known at once.
+MAX_ADDRESSES = 8
+_Key = tuple[int, int, int]
+
+
+def pack_extensions(ids: Mapping[Extension, int]) -> int:
+    """Eight bits for the id of each forwarded extension, 0 where it has none."""
+    packed = 0
+    for extension, identifier in ids.items():
+        if not 0 < identifier < 256:
+            raise ValueError(f"extension id {identifier} is out of range")
+        if extension in FORWARDED:
+            packed |= identifier << (8 * (extension - 1))
+    return packed
+
+
+@dataclass(slots=True)
+class _Peer:
+    addresses: dict[_Key, Path] = field(default_factory=dict)
+    selected: _Key | None = None
+    sessions: srtp.Sessions | None = None
+    viewers: set[ViewerId] = field(default_factory=set)
+    bindings: dict[int, TrackId] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Track:
+    viewers: set[ViewerId] = field(default_factory=set)
+    publisher: PeerId | None = None
+
+
+@dataclass(slots=True)
+class _Viewer:
+    peer: PeerId
+    track: TrackId
+
+
+class _Ids:
+    """The free rows of a table, handed out in the order in which they came back."""
+
+    def __init__(self, count: int, what: str) -> None:
+        self._free = deque(range(count))
+        self._what = what
+
+    def take(self) -> int:
+        if not self._free:
+            raise AtCapacity(f"no room for another {self._what}: try again later")
+        return self._free.popleft()
+
+    def give(self, number: int) -> None:
+        self._free.append(number)
+
+
+class Plane:
+    """The packet path of all peers over one UDP socket.
+
+    All methods are for the thread of the event loop, and none blocks but `stop`. After
+    `start`, packets flow whatever that thread does. `control_fd` becomes readable when there
+    is something for `control_packets`. An id is valid until its `remove_…`; removing what is
+    gone already does nothing, anything else with such an id raises ValueError.
+
+    The socket stays the caller's, to be closed after `stop`.
+    """
+
+    def __init__(self, sock: socket.socket, settings: PlaneSettings) -> None:
+        prepare(sock)
+        self._sock = sock
+        self._settings = settings
+        self._memory: Memory = allocate(settings)
+        self._state = self._memory.state
+        #: Called once, in the event loop's thread, when the loop has ended by itself.
+        self.on_failure: Callable[[BaseException], None] | None = None
+        self._failure_told = False
+        self._control_unsent = 0
+        self._runner = Runner(self._state, sock.fileno())
+        engine = self._state.engine[0]
+        engine.is_ipv6 = int(sock.family == socket.AF_INET6)
+        engine.gso = int(settings.gso and has_gso(sock))
+        engine.seed = secrets.randbits(31)
+        engine.now = time.monotonic_ns()
+        self._commands = CommandWriter(self._state, self._runner.wake)
+        self._control = ControlReader(self._state)
+        self._peer_ids = _Ids(settings.max_peers, "peer")
+        self._track_ids = _Ids(settings.max_tracks, "track")
+        self._viewer_ids = _Ids(settings.max_viewers, "viewer")
+        self._peers: dict[PeerId, _Peer] = {}
+        self._tracks: dict[TrackId, _Track] = {}
+        self._viewers: dict[ViewerId, _Viewer] = {}
+        self._owners: dict[_Key, PeerId] = {}
+
+    # Life
+
+    def start(self) -> None:
+        """Begin to take packets, on a thread or (`threads` = 0) in the running loop."""
+        if not COMPILED:
+            logger.warning("numba is missing or off: packets are forwarded slowly")
+        if self._settings.threads == 0:
+            self._runner.start_in_loop(asyncio.get_running_loop())
+        else:
+            self._runner.start_thread()
+
+    def stop(self) -> None:
+        """End the loop and free everything but the socket. Does nothing the second time."""
+        if self._runner.is_stopped:
+            return
+        self._runner.stop()
+        self._commands.abandon()
+        for peer in self._peers.values():
+            peer.sessions = None
+        self._runner.close()
+
+    def turn(self, timeout_ms: int = 0) -> int:
+        """One round of the loop in this thread, for planes that were not started.
+
+        Returns:
+            How many datagrams were received.
+        """
+        received = self._runner.step(timeout_ms)
+        self._commands.advance()
+        return received
+
+    @property
+    def failed(self) -> BaseException | None:
+        """Why the loop has ended by itself; None while all is well."""
+        return self._runner.failed
+
+    # Control packets
+
+    @property
+    def control_fd(self) -> int:
+        """Readable when `control_packets` has something to do."""
+        return self._runner.control_fd
+
+    def control_packets(self) -> Iterator[ControlPacket]:
+        """What has arrived for control; to be drained whenever `control_fd` is readable."""
+        if self._runner.is_stopped:
+            return
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._runner.control_fd)
+        self._tell_failure()
+        self._commands.advance()
+        yield from self._control
+
+    def _tell_failure(self) -> None:
+        failure = self._runner.failed
+        if failure is None or self._failure_told:
+            return
+        self._failure_told = True
+        logger.error("the data plane has ended", exc_info=failure)
+        if self.on_failure is not None:
+            self.on_failure(failure)
+
+    def send(self, data: bytes, path: Path) -> None:
+        """Send one control datagram; what the socket refuses is dropped and counted."""
+        try:
+            send_control(self._sock, data, path)
+        except (OSError, ValueError):
+            self._control_unsent += 1
+
+    # Peers
+
+    def add_peer(self) -> PeerId:
+        """A new peer without addresses or keys.
+
+        Raises:
+            AtCapacity: there are as many as the settings allow.
+        """
+        peer = PeerId(self._peer_ids.take())
+        self._peers[peer] = _Peer()
+        return peer
+
+    def add_address(self, peer: PeerId, path: Path) -> None:
+        """Take packets from this address for this peer's.
+
+        Of nine, the oldest that does not carry media goes.
+        """
+        owner = self._peer(peer)
+        words = self._words(path)
+        key = _key(words)
+        previous = self._owners.get(key)
+        if previous == peer:
+            return
+        if previous is not None:
+            self._forget_address(previous, key)
+        if len(owner.addresses) >= MAX_ADDRESSES:
+            oldest = next(k for k in owner.addresses if k != owner.selected)
+            self._forget_address(peer, oldest)
+        owner.addresses[key] = path
+        self._owners[key] = peer
+        self._commands.post(commands.ADD_ADDRESS, peer, *key)
+
+    def remove_address(self, peer: PeerId, path: Path) -> None:
+        """Drop what comes from this address from now on, and send nothing there."""
+        key = _key(path_to_words(path))
+        if self._owners.get(key) == peer:
+            self._forget_address(peer, key)
+
+    def _forget_address(self, peer: PeerId, key: _Key) -> None:
+        owner = self._peer(peer)
+        del owner.addresses[key]
+        del self._owners[key]
+        self._commands.post(commands.REMOVE_ADDRESS, peer, *key)
+        if owner.selected == key:
+            owner.selected = None
+            self._commands.post(commands.SELECT_PATH, peer, 0, 0, 0, 0, 0)
+
+    def select_path(self, peer: PeerId, path: Path) -> None:
+        """Send the peer's media this way, from the path's local address."""
+        owner = self._peer(peer)
+        words = self._words(path)
+        self.add_address(peer, path)
+        owner.selected = _key(words)
+        self._commands.post(commands.SELECT_PATH, peer, *words)
+
+    def set_keys(self, peer: PeerId, keys: SrtpKeys) -> None:
+        """Let media flow; what was parked for want of keys is played now.
+
+        Payload types that are not bound by then do not find their track.
+        """
+        owner = self._peer(peer)
+        previous = owner.sessions
+        owner.sessions = srtp.create(keys)
+        self._commands.post(
+            commands.SET_KEYS,
+            peer,
+            *owner.sessions.pointers,
+            then=partial(_let_go, previous) if previous is not None else None,
+        )
+
+    def remove_peer(self, peer: PeerId) -> None:
+        """Forget a peer, its viewers and its payload types."""
+        gone = self._peers.get(peer)
+        if gone is None:
+            return
+        for viewer in tuple(gone.viewers):
+            self.remove_viewer(viewer)
+        for key in tuple(gone.addresses):
+            self._forget_address(peer, key)
+        for track in set(gone.bindings.values()):
+            self._unpublish(peer, track)
+        del self._peers[peer]
+
+        def bury() -> None:
+            gone.sessions = None
+            self._peer_ids.give(peer)
+
+        self._commands.post(commands.REMOVE_PEER, peer, then=bury)
+
+    # Tracks
+
+    def add_track(self) -> TrackId:
+        """A new track that nobody feeds.
+
+        Raises:
+            AtCapacity: there are as many as the settings allow.
+        """
+        track = TrackId(self._track_ids.take())
+        self._tracks[track] = _Track()
+        return track
+
+    def remove_track(self, track: TrackId) -> None:
+        """Forget a track, its viewers and what fed it."""
+        gone = self._tracks.get(track)
+        if gone is None:
+            return
+        for viewer in tuple(gone.viewers):
+            self.remove_viewer(viewer)
+        for peer, owner in self._peers.items():
+            for payload_type in [
+                number for number, fed in owner.bindings.items() if fed == track
+            ]:
+                del owner.bindings[payload_type]
+                self._commands.post(commands.UNBIND, peer, payload_type)
+        del self._tracks[track]
+
+        def bury() -> None:
+            self._memory.release_track(track)
+            self._track_ids.give(track)
+
+        self._commands.post(commands.REMOVE_TRACK, track, then=bury)
+
+    def bind(
+        self,
+        peer: PeerId,
+        payload_type: int,
+        track: TrackId,
+        *,
+        format: Format,
+        clock_rate: int,
+        extensions: Mapping[int, Extension],
+    ) -> None:
+        """Feed a track from a payload type of a peer, which becomes its only publisher."""
+        owner, fed = self._peer(peer), self._track(track)
+        _check_payload_type(payload_type, 0)
+        if not 0 < clock_rate <= 10_000_000:
+            raise ValueError(f"clock rate {clock_rate} is out of range")
+        packed = pack_extensions({e: number for number, e in extensions.items()})
+        is_new = fed.publisher != peer
+        fed.publisher = peer
+        replaced = owner.bindings.get(payload_type)
+        owner.bindings[payload_type] = track
+        if replaced is not None and replaced not in owner.bindings.values():
+            self._unpublish(peer, replaced)
+        self._commands.post(
+            commands.BIND,
+            peer,
+            payload_type,
+            track,
+            int(format),
+            clock_rate,
+            packed,
+            int(is_new),
+        )
+
+    def _unpublish(self, peer: PeerId, track: TrackId) -> None:
+        fed = self._tracks.get(track)
+        if fed is not None and fed.publisher == peer:
+            fed.publisher = None
+
+    # Viewers
+
+    def add_viewer(
+        self,
+        peer: PeerId,
+        track: TrackId,
+        *,
+        payload_type: int,
+        ssrc: int,
+        first_sequence: int,
+        timestamp_offset: int,
+        extensions: Mapping[Extension, int],
+    ) -> ViewerId:
+        """Send a track to a peer, from the next packet on that arrives.
+
+        Args:
+            peer: who gets it.
+            track: what is sent.
+            payload_type: as the viewer negotiated it, -1 to be silent for now.
+            ssrc: of what is sent.
+            first_sequence: 1 to 32,767, or SRTP's roll-over counter may be mistaken.
+            timestamp_offset: what is added to the track's RTP timestamps.
+            extensions: the ids that the viewer negotiated.
+
+        Raises:
+            AtCapacity: there are as many viewers as the settings allow.
+        """
+        owner, watched = self._peer(peer), self._track(track)
+        _check_payload_type(payload_type, -1)
+        if not 0 < first_sequence < 1 << 15:
+            raise ValueError(f"first sequence {first_sequence} is out of range")
+        packed = pack_extensions(extensions)
+        viewer = ViewerId(self._viewer_ids.take())
+        self._viewers[viewer] = _Viewer(peer, track)
+        owner.viewers.add(viewer)
+        watched.viewers.add(viewer)
+        self._commands.post(
+            commands.ADD_VIEWER,
+            viewer,
+            peer,
+            track,
+            payload_type,
+            ssrc & 0xFFFFFFFF,
+            first_sequence,
+            timestamp_offset & 0xFFFFFFFF,
+            packed,
+        )
+        return viewer
+
+    def set_payload_type(self, viewer: ViewerId, payload_type: int) -> None:
+        """Send under another payload type, or nothing (-1)."""
+        self._viewer(viewer)
+        _check_payload_type(payload_type, -1)
+        self._commands.post(commands.SET_PAYLOAD_TYPE, viewer, payload_type)
+
+    def remove_viewer(self, viewer: ViewerId) -> None:
+        """Stop sending a track to a peer."""
+        gone = self._viewers.pop(viewer, None)
+        if gone is None:
+            return
+        self._peer(gone.peer).viewers.discard(viewer)
+        self._track(gone.track).viewers.discard(viewer)
+        self._commands.post(
+            commands.REMOVE_VIEWER,
+            viewer,
+            then=lambda: self._viewer_ids.give(viewer),
+        )
+
+    # Numbers
+
+    def peer_stats(self, peer: PeerId) -> PeerStats:
+        """What a peer has sent and was sent."""
+        self._peer(peer)
+        return stats.peer_stats(self._state.peers[peer])
+
+    def track_stats(self, track: TrackId) -> TrackStats:
+        """How a track is doing."""
+        self._track(track)
+        return stats.track_stats(self._state.tracks[track])
+
+    def viewer_stats(self, viewer: ViewerId) -> ViewerStats:
+        """What a viewer was sent of its track."""
+        self._viewer(viewer)
+        return stats.viewer_stats(self._state.viewers[viewer])
+
+    def counters(self) -> dict[str, int]:
+        """Everything that the plane counts since it was made."""
+        row = self._state.counters[0]
+        counted = {name: int(row[name]) for name in COUNTERS.names or ()}
+        counted["control_unsent"] = self._control_unsent
+        counted["peers"] = len(self._peers)
+        counted["tracks"] = len(self._tracks)
+        counted["viewers"] = len(self._viewers)
+        counted["commands_waiting"] = self._commands.waiting
+        counted["graves"] = self._commands.buried
+        return counted
+
+    # Checks
+
+    def _peer(self, peer: PeerId) -> _Peer:
+        try:
+            return self._peers[peer]
+        except KeyError:
+            raise ValueError(f"peer {peer} does not exist") from None
+
+    def _track(self, track: TrackId) -> _Track:
+        try:
+            return self._tracks[track]
+        except KeyError:
+            raise ValueError(f"track {track} does not exist") from None
+
+    def _viewer(self, viewer: ViewerId) -> _Viewer:
+        try:
+            return self._viewers[viewer]
+        except KeyError:
+            raise ValueError(f"viewer {viewer} does not exist") from None
+
+    def _words(self, path: Path) -> Words:
+        words = path_to_words(path)
+        if self._sock.family == socket.AF_INET and not is_ipv4(words):
+            raise ValueError(f"{path.host} cannot be reached from an IPv4 socket")
+        return words
+
+
+def _key(words: Words) -> _Key:
+    return words.high, words.low, words.port
+
+
+def _let_go(sessions: srtp.Sessions) -> None:
+    """Nothing: that the call held a reference until now is what matters."""
+
+
+def _check_payload_type(payload_type: int, lowest: int) -> None:
+    if not lowest <= payload_type < PAYLOAD_TYPES:
+        raise ValueError(f"payload type {payload_type} is out of range")

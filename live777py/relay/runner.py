@@ -1,0 +1,117 @@
+"""Who runs the loop: a thread of its own, a reader of the event loop, or the caller.
+
+A loop that ends by itself has failed, which is noted here and told by way of the descriptor
+that control watches anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+
+from .cfuncs import publish
+from .loop import run, turn
+from .tables import STOP, State
+
+
+class Runner:
+    """The life of the loop over one state.
+
+    One of `start_thread`, `start_in_loop` and `step` is used, then `stop`, then `close`.
+    """
+
+    def __init__(self, state: State, socket: int) -> None:
+        flags = os.EFD_NONBLOCK | os.EFD_CLOEXEC
+        self._wake_fd = os.eventfd(0, flags)
+        #: Readable when there is something for control.
+        self.control_fd = os.eventfd(0, flags)
+        self._state = state
+        self._socket = socket
+        engine = state.engine[0]
+        engine.socket = socket
+        engine.wake = self._wake_fd
+        engine.control = self.control_fd
+        self.failed: BaseException | None = None
+        self.is_stopped = False
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start_thread(self) -> None:
+        """Run on a thread that holds no GIL (where there is a compiler)."""
+        self._check_fresh()
+        self._thread = threading.Thread(target=self._run, name="media", daemon=True)
+        self._thread.start()
+
+    def start_in_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take a turn whenever the event loop sees a packet or a command."""
+        self._check_fresh()
+        self._loop = loop
+        loop.add_reader(self._socket, self._turn_in_loop)
+        loop.add_reader(self._wake_fd, self._turn_in_loop)
+
+    def step(self, timeout_ms: int) -> int:
+        """Take one turn here; how many datagrams there were."""
+        if self._thread is not None or self.is_stopped:
+            raise RuntimeError("the loop has a thread of its own, or has ended")
+        return int(turn(self._state, timeout_ms))
+
+    def wake(self) -> None:
+        """Let the loop look for commands."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_write(self._wake_fd, 1)
+
+    def stop(self) -> None:
+        """End the loop; when this returns, nothing touches the state any more."""
+        self.is_stopped = True
+        publish(self._state.shared.ctypes.data + 8 * STOP, 1)
+        self.wake()
+        if self._thread is not None:
+            self._thread.join()
+        self._remove_readers()
+
+    def close(self) -> None:
+        """Close the descriptors. The socket is not ours."""
+        os.close(self._wake_fd)
+        os.close(self.control_fd)
+
+    def _check_fresh(self) -> None:
+        is_running = self._thread is not None or self._loop is not None
+        if is_running or self.is_stopped:
+            raise RuntimeError("a plane starts once")
+
+    def _remove_readers(self) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_reader(self._wake_fd)
+
+    def _run(self) -> None:
+        # Signals are for the main thread; here they would only interrupt system calls.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            run(self._state)
+            if not self.is_stopped:
+                raise RuntimeError("the loop ended without being told to")
+        except BaseException as error:
+            self._fail(error)
+
+    def _turn_in_loop(self) -> None:
+        try:
+            turn(self._state, 0)
+        except Exception as error:
+            self._remove_readers()
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self.failed = error
+        with contextlib.suppress(OSError):
+            os.eventfd_write(self.control_fd, 1)
+
+
+def compile_loop(state: State) -> None:
+    """Make sure that the loop is compiled, on a state that nothing else uses."""
+    turn(state, 0)
+    publish(state.shared.ctypes.data + 8 * STOP, 1)
+    run(state)

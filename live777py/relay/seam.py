@@ -1,0 +1,141 @@
+"""The values that cross the seam between control (asyncio) and the data plane."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import NamedTuple, NewType
+
+PeerId = NewType("PeerId", int)
+TrackId = NewType("TrackId", int)
+ViewerId = NewType("ViewerId", int)
+
+
+class Path(NamedTuple):
+    """Where a peer is, and which of our addresses it reached.
+
+    IPv4 addresses are dotted quads on both sides, also on a dual-stack socket.
+
+    Attributes:
+        host, port: the remote transport address.
+        local: the local address that the datagram came to, from which replies must leave
+            (a wildcard socket would otherwise choose one that the client never tried).
+        scope: the interface index of a link-local IPv6 address, 0 for all others.
+    """
+
+    host: str
+    port: int
+    local: str
+    scope: int = 0
+
+
+class Control(enum.IntEnum):
+    """Kinds of what the plane hands to control; each kind has its own quota in the ring."""
+
+    STUN = 0
+    DTLS = 1
+    RTCP = 2
+    #: A decrypted RTP packet of a key frame that carries parameter sets or a sequence header,
+    #: in its outgoing numbering; `peer` is the *track*. At most one a key frame.
+    KEY_FRAME = 3
+
+
+class ControlPacket(NamedTuple):
+    """One datagram that is not media.
+
+    Attributes:
+        kind: what it is.
+        peer: the peer that this address belongs to, -1 for a STUN packet from elsewhere.
+            DTLS and RTCP of unknown addresses never leave the plane.
+        path: how it came; for KEY_FRAME packets an empty path.
+        data: the bytes; SRTCP still protected.
+        arrived: `time.monotonic_ns()` of the arrival.
+    """
+
+    kind: Control
+    peer: int
+    path: Path
+    data: bytes
+    arrived: int
+
+
+@dataclass(frozen=True, slots=True)
+class SrtpKeys:
+    """What DTLS-SRTP exported (RFC 5764 section 4.2): master keys with salts appended.
+
+    Attributes:
+        profile: libsrtp's number of the protection profile, as pylibsrtp names it.
+        receive, send: key and salt for packets from and to the peer.
+    """
+
+    profile: int
+    receive: bytes
+    send: bytes
+
+    def __repr__(self) -> str:
+        return f"SrtpKeys(profile={self.profile})"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStats:
+    """Counters of one peer; times are `time.monotonic_ns()`, 0 for never."""
+
+    last_received: int
+    packets_received: int
+    bytes_received: int
+    packets_sent: int
+    bytes_sent: int
+    send_errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrackStats:
+    """The state of a track: what reception and sender reports are made from.
+
+    Attributes:
+        ssrc: the publisher's SSRC, -1 before its first packet.
+        payload_type: the publisher's payload type of the latest packet, -1 before.
+        packets, bytes: RTP packets and their bytes (header and payload) taken in since the
+            track was made, over all publishers.
+        base_sequence, highest_sequence: extended sequence numbers (cycles << 16 | number) of
+            the first and the highest packet of this SSRC, as the publisher numbered them.
+        received: packets of this SSRC, for the loss counts of RFC 3550 section 6.4.
+        jitter: interarrival jitter in timestamp units (RFC 3550 section 6.4.1).
+        key_frames: key frames begun since the track was made.
+        last_arrival: `time.monotonic_ns()` of the latest packet, 0 for never.
+        last_timestamp: the latest packet's *outgoing* RTP timestamp.
+        timestamp_offset: outgoing minus incoming RTP timestamp, modulo 2^32.
+        viewers: how many there are.
+    """
+
+    ssrc: int
+    payload_type: int
+    packets: int
+    bytes: int
+    base_sequence: int
+    highest_sequence: int
+    received: int
+    jitter: int
+    key_frames: int
+    last_arrival: int
+    last_timestamp: int
+    timestamp_offset: int
+    viewers: int
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerStats:
+    """What was sent to one viewer of one track, as a sender report counts it.
+
+    Attributes:
+        packets: RTP packets sent, retransmissions not counted.
+        octets: payload octets sent (RFC 3550 section 6.4.1: no headers, no padding).
+        timestamp_offset: the viewer's RTP timestamp minus the track's outgoing one.
+        first_sequence, last_sequence: of what was sent, -1 before the first packet.
+    """
+
+    packets: int
+    octets: int
+    timestamp_offset: int
+    first_sequence: int
+    last_sequence: int

@@ -1,0 +1,52 @@
+"""The bounds of the data plane. Everything it allocates follows from these numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number > 0 and number & (number - 1) == 0
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneSettings:
+    """How large the plane's tables are and how it runs.
+
+    Memory is reserved for all of it but taken only when touched.
+
+    Attributes:
+        threads: 0 runs the loop in a reader of the event loop, 1 on a thread of its own.
+        gso: whether runs of equal packets may leave as one UDP GSO message.
+        max_peers, max_viewers, max_tracks: rows of the tables.
+        history: packets kept of each track, a power of two.
+        command_rows: rows of the ring towards the thread, a power of two.
+        control_rows: control packets that may wait *of each kind*, a power of two.
+        parked_packets: SRTP packets that may wait for keys, of all peers, a power of two.
+        output_packets: packets encrypted before they are handed to the kernel.
+    """
+
+    threads: int = 1
+    gso: bool = True
+    max_peers: int = 4096
+    max_viewers: int = 16384
+    max_tracks: int = 8192
+    history: int = 1024
+    command_rows: int = 4096
+    control_rows: int = 512
+    parked_packets: int = 1024
+    output_packets: int = 256
+
+    def __post_init__(self) -> None:
+        for name in ("history", "command_rows", "control_rows", "parked_packets"):
+            if not _is_power_of_two(getattr(self, name)):
+                raise ValueError(f"{name} must be a power of two")
+        for name in ("max_peers", "max_viewers", "max_tracks"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        if not 64 <= self.output_packets <= 1024:
+            raise ValueError("output_packets must be between 64 and 1024")
+        if self.history < 64:
+            raise ValueError("history must be at least 64")
+        if self.threads < 0:
+            raise ValueError("threads must not be negative")

@@ -1,0 +1,136 @@
+"""Opening the UDP socket that all peers share, and sending single datagrams from it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import struct
+
+from .paths import address_to_words, is_ipv4, path_to_words
+from .seam import Path
+
+logger = logging.getLogger(__name__)
+
+# Linux's numbers; Python names none of them.
+IP_PKTINFO = 8
+SO_RXQ_OVFL = 40
+UDP_SEGMENT = 103
+_LINK_LOCAL = 0x3FA
+_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
+
+
+def open_udp(
+    host: str, port: int, *, receive_buffer: int, send_buffer: int
+) -> socket.socket:
+    """Bind the shared socket.
+
+    Args:
+        host: an address; "::" serves IPv4 as well, or IPv4 alone where there is no IPv6.
+        port: 0 for any.
+        receive_buffer, send_buffer: bytes for the kernel's buffers; a warning names the
+            sysctl to raise when it gives less.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    if host in ("", "::"):
+        try:
+            sock = _bind(socket.AF_INET6, "::", port)
+        except OSError as error:
+            if error.errno not in _NO_IPV6:
+                raise
+            sock = _bind(socket.AF_INET, "", port)
+    else:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        sock = _bind(found[0][0], str(found[0][4][0]), port)
+    try:
+        _set_buffers(sock, receive_buffer, send_buffer)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        sock.setblocking(False)
+        if family == socket.AF_INET6:
+            only = 0 if host == "::" else 1
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+        prepare(sock)
+        sock.bind((host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def prepare(sock: socket.socket) -> None:
+    """Have the kernel tell where datagrams came to, and how many it dropped."""
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+    sock.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
+
+
+def has_gso(sock: socket.socket) -> bool:
+    """Whether the kernel knows UDP GSO."""
+    try:
+        sock.getsockopt(socket.IPPROTO_UDP, UDP_SEGMENT)
+    except OSError:
+        return False
+    return True
+
+
+def _set_buffers(sock: socket.socket, receive: int, send: int) -> None:
+    wanted = (
+        (socket.SO_RCVBUF, receive, "net.core.rmem_max"),
+        (socket.SO_SNDBUF, send, "net.core.wmem_max"),
+    )
+    clamped = []
+    for option, size, sysctl in wanted:
+        sock.setsockopt(socket.SOL_SOCKET, option, size)
+        # The kernel doubles what it is asked for, and reports the double.
+        if sock.getsockopt(socket.SOL_SOCKET, option) < 2 * size:
+            clamped.append(f"{sysctl}={size}")
+    if clamped:
+        logger.warning(
+            "the kernel limits the UDP buffers, bursts may be lost: sysctl -w %s",
+            " ".join(clamped),
+        )
+
+
+def send_control(sock: socket.socket, data: bytes, path: Path) -> None:
+    """Send one datagram along a path, from the local address that it names.
+
+    Raises:
+        OSError: the kernel did not take it.
+        ValueError: the path is none, or not one of this socket's family.
+    """
+    words = path_to_words(path)
+    if sock.family == socket.AF_INET6:
+        host = f"::ffff:{path.host}" if is_ipv4(words) else path.host.partition("%")[0]
+        name: tuple[str, int] | tuple[str, int, int, int]
+        name = (host, path.port, 0, path.scope)
+    elif is_ipv4(words):
+        name = (path.host, path.port)
+    else:
+        raise ValueError(f"{path.host} cannot be reached from an IPv4 socket")
+    sock.sendmsg([data], _local_control(sock, path), 0, name)
+
+
+def _local_control(sock: socket.socket, path: Path) -> list[tuple[int, int, bytes]]:
+    """The control message that makes a datagram leave from `path.local`."""
+    high, low = address_to_words(path.local)
+    if high == 0 and low == 0:
+        return []
+    if sock.family == socket.AF_INET6:
+        is_link_local = (high >> 54) & 0x3FF == _LINK_LOCAL
+        interface = path.scope if is_link_local else 0
+        info = struct.pack("!qq", high, low) + struct.pack("=I", interface)
+        return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)]
+    info = struct.pack("=I", 0) + struct.pack("!I", low & 0xFFFFFFFF) + bytes(4)
+    return [(socket.IPPROTO_IP, IP_PKTINFO, info)]

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from live777py.relay.cfuncs import COMPILED
+from live777py.relay.loop import read_clock
+
+from .support import rig
+
+CORE = (
+    "test_receive.py",
+    "test_plane.py",
+    "test_numbering.py",
+    "test_fanout.py",
+    "test_output.py",
+)
+
+
+def test_the_clock_is_that_of_python() -> None:
+    with rig() as r:
+        before = time.monotonic_ns()
+        read_clock(r.plane._state)
+        assert before <= r.plane._state.engine[0].now <= time.monotonic_ns()
+
+
+def test_an_idle_turn_waits_and_is_woken_by_a_command() -> None:
+    with rig() as r:
+        r.turn()
+        began = time.monotonic()
+        r.plane.turn(20)
+        assert time.monotonic() - began > 0.015
+        r.plane.add_track()
+        r.plane.remove_track(next(iter(r.plane._tracks)))
+        r.plane.turn(5000)
+        assert time.monotonic() - began < 4
+
+
+@pytest.mark.skipif(not COMPILED, reason="this is that run already")
+@pytest.mark.timeout(120)
+def test_the_same_functions_pass_as_plain_python() -> None:
+    _run_core(NUMBA_DISABLE_JIT="1")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not COMPILED or "NUMBA_BOUNDSCHECK" in os.environ, reason="needs the compiler"
+)
+@pytest.mark.timeout(300)
+def test_the_compiled_functions_stay_within_their_bounds() -> None:
+    _run_core(NUMBA_BOUNDSCHECK="1")
+
+
+def _run_core(**environment: str) -> None:
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *(str(here / name) for name in CORE)],
+        env={**os.environ, **environment},
+        cwd=here.parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]

@@ -1,0 +1,161 @@
+"""The test clients themselves, against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from live777py.protocol.codecs import Format
+from live777py.protocol.rtcp import PictureLoss, ReceiverReport
+from tests.support import ffmpeg_whip, media
+from tests.support.counting_viewer import CountingViewer, Received, ViewerLoop
+from tests.support.offers import VP8, audio, h264, video
+from tests.support.rtp_client import RtpClient
+from tests.support.server import running
+from tests.support.signalling import Refused
+from tests.support.whep_client import WhepClient
+from tests.support.whip_client import ColourTrack, ToneTrack, WhipClient
+
+HIGH = h264("64001f")
+SSRC = 4321
+
+
+@given(st.lists(st.integers(-30, 30), max_size=200), st.integers(0, 0xFFFF))
+def test_lost_and_repeated_packets_are_counted(steps: list[int], start: int) -> None:
+    number = start + 0x10000
+    numbers = [number]
+    for step in steps:
+        number += step
+        numbers.append(number)
+    received = Received(start)
+    for number in numbers:
+        received.take(number & 0xFFFF, 100)
+    unique = set(numbers)
+    assert received.packets == len(unique)
+    assert received.duplicates == len(numbers) - len(unique)
+    assert received.lost == max(unique) - min(unique) + 1 - len(unique)
+
+
+async def test_what_one_client_sends_another_receives_as_it_was() -> None:
+    pictures = media.encode(Format.H264, options={"profile": "high"})
+    stream = media.RtpStream(96, SSRC, Format.H264)
+    sent = [
+        packet
+        for index, picture in enumerate(pictures)
+        for packet in stream.packets(picture.data, index * 3000)
+    ]
+    async with (
+        running() as server,
+        RtpClient.viewer(f"{server.url}/whep/cam", video(HIGH)) as viewer,
+        RtpClient.publisher(
+            f"{server.url}/whip/cam", video(HIGH, ssrc=SSRC)
+        ) as publisher,
+    ):
+        await publisher.send_rtp(*sent)
+        await viewer.until(lambda: len(viewer.rtp) == len(sent))
+        await publisher.until(lambda: publisher.rtcp_of(ReceiverReport))
+        access_units = media.h264_access_units(viewer.rtp_of("video"))
+    assert access_units == [media.annex_b_units(p.data) for p in pictures]
+
+
+async def test_a_key_frame_wanted_by_one_client_is_asked_of_the_other() -> None:
+    stream = media.RtpStream(96, SSRC, Format.VP8)
+    picture = media.encode(Format.VP8, frames=1)[0].data
+    async with (
+        running() as server,
+        RtpClient.publisher(
+            f"{server.url}/whip/cam", video(VP8, ssrc=SSRC)
+        ) as publisher,
+        RtpClient.viewer(f"{server.url}/whep/cam", video(VP8)) as viewer,
+    ):
+        await publisher.send_rtp(*stream.packets(picture, 0))
+        await viewer.until(lambda: viewer.rtp)
+        publisher.rtcp.clear()
+        ssrc = viewer.answer.section("video").ssrcs[0]
+        await viewer.send_rtcp(ReceiverReport(7), PictureLoss(7, ssrc))
+        await publisher.until(lambda: publisher.rtcp_of(PictureLoss))
+
+
+async def test_a_refused_offer_is_told_with_its_reason() -> None:
+    async with running() as server:
+        with pytest.raises(Refused) as refused:
+            async with RtpClient.viewer(
+                f"{server.url}/whep/cam",
+                video(),
+                setup="holdconn",
+            ):
+                pass
+    assert 400 <= refused.value.status < 500
+    assert refused.value.body
+
+
+async def test_a_client_notices_when_the_server_ends_its_session() -> None:
+    async with (
+        running() as server,
+        RtpClient.viewer(f"{server.url}/whep/cam", video()) as viewer,
+    ):
+        assert await viewer.signalling.delete() == 204
+        await asyncio.wait_for(viewer.closed.wait(), 5)
+
+
+async def test_counting_viewers_count_what_was_published() -> None:
+    stream = media.RtpStream(96, SSRC, Format.H264)
+    picture = media.encode(Format.H264, frames=1, width=640, height=480)[0].data
+    async with running() as server, ViewerLoop() as loop:
+        viewers = [
+            CountingViewer(f"{server.url}/whep/cam", video(HIGH)) for _ in range(5)
+        ]
+        for viewer in viewers:
+            await viewer.join(loop)
+        async with RtpClient.publisher(
+            f"{server.url}/whip/cam", video(HIGH, ssrc=SSRC)
+        ) as publisher:
+            packets = stream.packets(picture, 0)
+            await publisher.send_rtp(*packets)
+            for viewer in viewers:
+                await viewer.until_packets(len(packets))
+        for viewer in viewers:
+            assert (viewer.packets, viewer.lost) == (len(packets), 0)
+            assert viewer.connected <= viewer.first_packet <= viewer.first_picture
+        # DTLS still reaches aioice: the server's goodbye is heard.
+        assert await viewers[0].client.signalling.delete() == 204
+        await asyncio.wait_for(viewers[0].client.closed.wait(), 5)
+        for viewer in viewers:
+            await viewer.leave(loop, delete=viewer is viewers[1])
+
+
+@pytest.mark.parametrize("codec", ["VP8", "H264"])
+async def test_aiortc_publishes_and_plays(codec: str) -> None:
+    red, blue = (200, 40, 40), (30, 40, 210)
+    picture = ColourTrack(red)
+    async with (
+        running() as server,
+        WhipClient(f"{server.url}/whip/cam", picture, ToneTrack(), codec=codec),
+        WhepClient(f"{server.url}/whep/cam") as viewer,
+    ):
+        await viewer.until(lambda: viewer.shows(red) and viewer.loudness > 1000)
+        picture.colour = blue
+        await viewer.until(lambda: viewer.shows(blue))
+
+
+async def test_ffmpegs_whip_muxer_arrives_bit_exact(tmp_path: Path) -> None:
+    record = tmp_path / "sent.bin"
+    async with (
+        running() as server,
+        RtpClient.viewer(
+            f"{server.url}/whep/cam", video(h264("640028"), h264()), audio()
+        ) as viewer,
+    ):
+        process = await ffmpeg_whip.start(f"{server.url}/whip/cam", record, seconds=2)
+        _, errors = await asyncio.wait_for(process.communicate(), 20)
+        assert process.returncode == 0, errors.decode()
+        sent = ffmpeg_whip.read_recording(record)
+        await viewer.until(lambda: len(viewer.rtp_of("audio")) >= len(sent.audio))
+        access_units = media.h264_access_units(viewer.rtp_of("video"))
+    assert [ffmpeg_whip.media_units(unit) for unit in access_units] == sent.video
+    assert [packet.payload for packet in viewer.rtp_of("audio")] == sent.audio
+    assert all(unit in access_units[0] for unit in sent.parameter_sets)
