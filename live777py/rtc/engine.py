@@ -1,0 +1,167 @@
+"""The WebRTC engine: one socket, one data plane, one certificate for all peers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from live777py.config import Webrtc
+from live777py.core.ports import Media, Peer, Relay
+from live777py.protocol.codecs import Codec, Kind
+from live777py.relay.plane import Plane
+from live777py.relay.settings import PlaneSettings
+from live777py.relay.sockets import open_udp
+from live777py.relay.warm import warm
+from live777py.rtc.addresses import announced, candidates
+from live777py.rtc.dtls import Certificate
+from live777py.rtc.peer import Resources
+from live777py.rtc.publisher import Publisher
+from live777py.rtc.reports import WallClock
+from live777py.rtc.tracks import StreamTracks
+from live777py.rtc.transport import Transport
+from live777py.rtc.viewer import Viewer
+
+logger = logging.getLogger(__name__)
+
+#: Seconds after which a start that compiles says so.
+COMPILE_HINT = 2.0
+
+#: Rows of the data plane's tables beyond those that `max_sessions` needs.
+SPARE_ROWS = 64
+
+
+class Engine(Media):
+    """What all peers share.
+
+    Use it as `async with Engine(settings)`: entering opens the media socket and starts the data
+    plane, leaving stops it. Peers must have ended before.
+
+    Attributes:
+        hosts: the announced addresses, best first.
+    """
+
+    def __init__(self, settings: Webrtc) -> None:
+        self._settings = settings
+        self._stack = AsyncExitStack()
+        self._resources: Resources
+        self._failure: asyncio.Future[str]
+        self.hosts: tuple[str, ...] = ()
+
+    async def __aenter__(self) -> Self:
+        self._failure = asyncio.get_running_loop().create_future()
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            sock = stack.enter_context(_open(settings))
+            addresses = await announced(sock, settings.addresses, settings.public_ips)
+            plane = Plane(sock, _plane_settings(settings))
+            stack.callback(plane.stop)
+            plane.on_failure = self._plane_failed
+            await _compile()
+            plane.start()
+            self.hosts = tuple(dict.fromkeys(address.host for address in addresses))
+            self._resources = Resources(
+                plane=plane,
+                transport=stack.enter_context(Transport(plane)),
+                certificate=Certificate.generate(),
+                candidates=candidates(addresses),
+                clock=WallClock.started(time.time_ns(), time.monotonic_ns()),
+                idle_timeout=settings.idle_timeout,
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    def relay(self, name: str) -> Relay:
+        """Tracks for a new stream.
+
+        Raises:
+            AtCapacity: the plane has no track left.
+        """
+        return StreamRelay(self._resources, name)
+
+    async def failed(self) -> str:
+        """Wait until the data plane has died; returns what happened."""
+        return await asyncio.shield(self._failure)
+
+    def _plane_failed(self, error: BaseException) -> None:
+        if not self._failure.done():
+            self._failure.set_result(f"the data plane has ended: {error!r}")
+
+
+class StreamRelay(Relay):
+    """The tracks of one stream, and the peers that belong to them."""
+
+    def __init__(self, resources: Resources, name: str) -> None:
+        self._resources = resources
+        self._tracks = StreamTracks(resources.plane, resources.transport, name)
+
+    @property
+    def codecs(self) -> Mapping[Kind, Codec]:
+        """What is being published, by kind."""
+        return self._tracks.codecs
+
+    def publisher(self) -> Peer:
+        """A peer whose media goes into the tracks."""
+        return Publisher(self._resources, self._tracks)
+
+    def viewer(self) -> Peer:
+        """A peer that is sent the tracks."""
+        return Viewer(self._resources, self._tracks)
+
+    def close(self) -> None:
+        """Free the tracks; their peers have ended."""
+        self._tracks.close()
+
+
+async def _compile() -> None:
+    """Have machine code before the first packet; from the cache it takes a moment."""
+    hint = asyncio.get_running_loop().call_later(
+        COMPILE_HINT,
+        logger.warning,
+        "compiling the data plane, once for this version; this takes up to a minute",
+    )
+    try:
+        await asyncio.to_thread(warm)
+    finally:
+        hint.cancel()
+
+
+def _open(settings: Webrtc) -> socket.socket:
+    listen = settings.listen
+    try:
+        return open_udp(
+            listen.host,
+            listen.port,
+            receive_buffer=settings.receive_buffer,
+            send_buffer=settings.send_buffer,
+        )
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(
+            error.errno, f"cannot listen on [webrtc] listen = {listen}: {reason}"
+        ) from error
+
+
+def _plane_settings(settings: Webrtc) -> PlaneSettings:
+    return PlaneSettings(
+        threads=settings.threads,
+        gso=settings.gso,
+        # Each session has at most one audio and one video; rows come back a moment after they were
+        # given up, so that there are a few more than can be in use.
+        max_peers=settings.max_sessions + SPARE_ROWS,
+        max_viewers=2 * (settings.max_sessions + SPARE_ROWS),
+        max_tracks=2 * (settings.max_sessions + SPARE_ROWS),
+    )

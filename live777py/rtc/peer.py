@@ -1,0 +1,270 @@
+"""One peer connection of a client that came to us: ICE-lite, DTLS, RTCP, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from abc import abstractmethod
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from live777py.aio.finish import finish
+from live777py.core.model import PeerState
+from live777py.core.ports import Peer, PeerGone
+from live777py.protocol import rtcp
+from live777py.protocol.candidate import Candidate
+from live777py.protocol.rtp import Malformed
+from live777py.relay.plane import Plane
+from live777py.relay.seam import Path, PeerId, SrtpKeys
+from live777py.rtc.dtls import Certificate, Dtls, HandshakeFailed
+from live777py.rtc.ice import IceAgent
+from live777py.rtc.negotiation import LocalParameters, RemoteParameters
+from live777py.rtc.reports import WallClock
+from live777py.rtc.tracks import StreamTracks
+from live777py.rtc.transport import Transport
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two reports, and between two looks at whether the peer still lives.
+TICK = 1.0
+
+NANOSECONDS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What all peers of an engine share.
+
+    Attributes:
+        plane, transport: where packets go and come from.
+        certificate: presented in every DTLS handshake.
+        candidates: announced in every answer, the one to use first.
+        clock: NTP time for all sender reports.
+        idle_timeout: seconds without anything authenticated after which a peer is gone.
+    """
+
+    plane: Plane
+    transport: Transport
+    certificate: Certificate
+    candidates: tuple[Candidate, ...]
+    clock: WallClock
+    idle_timeout: float
+
+
+class RtcPeer(Peer):
+    """What publishers and viewers have in common.
+
+    Its life: `async with` takes a place in the plane, `answer` negotiates, `connected` waits for
+    a valid ICE path and runs the DTLS handshake, `gone` waits for the end. All else happens in
+    callbacks of the transport and in one timer; there is no task.
+    """
+
+    def __init__(self, resources: Resources, tracks: StreamTracks) -> None:
+        loop = asyncio.get_running_loop()
+        self._resources = resources
+        self._plane = resources.plane
+        self._tracks = tracks
+        self._loop = loop
+        self._state = PeerState.NEW
+        self._id = PeerId(-1)
+        self._agent: IceAgent
+        self._dtls: Dtls | None = None
+        self._reachable: asyncio.Future[None] = loop.create_future()
+        self._ending: asyncio.Future[str] = loop.create_future()
+        self._connecting: asyncio.Timeout | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        #: When a check or RTCP packet was last authenticated; media is counted by the plane.
+        self._heard = time.monotonic_ns()
+
+    @property
+    def state(self) -> PeerState:
+        """Where in its life the peer is."""
+        return self._state
+
+    @property
+    def version(self) -> str:
+        """The local username fragment: new with every ICE restart, so it is a strong ETag."""
+        return self._agent.local.ufrag
+
+    async def __aenter__(self) -> Self:
+        self._id = self._plane.add_peer()
+        self._agent = IceAgent(self._plane, self._id, activity=self._last_received)
+        self._resources.transport.register(self._id, self._agent.local.ufrag, self)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        try:
+            self._leave()
+            if self._dtls is not None:
+                await finish(self._dtls.aclose)
+        finally:
+            self._resources.transport.unregister(self._id)
+            self._plane.remove_peer(self._id)
+            self._state = PeerState.CLOSED
+
+    # What core calls.
+
+    async def answer(self, offer: str) -> str:
+        """Answer an SDP offer.
+
+        Raises:
+            Invalid: the offer is malformed, unusable or without a common codec.
+        """
+        local = LocalParameters(
+            ufrag=self._agent.local.ufrag,
+            pwd=self._agent.local.pwd,
+            fingerprint=self._resources.certificate.fingerprint,
+            candidates=self._resources.candidates,
+        )
+        sdp, remote = await self._negotiate(offer, local)
+        self._agent.set_remote_ufrag(remote.ufrag)
+        self._dtls = Dtls(
+            self._resources.certificate,
+            role=remote.dtls_role,
+            fingerprints=remote.fingerprints,
+            send=self._send,
+            on_closed=self._closed_by_client,
+        )
+        self._state = PeerState.CONNECTING
+        return sdp
+
+    async def connected(self) -> None:
+        """Wait for a valid path, run the DTLS handshake, give the plane its keys.
+
+        Raises:
+            PeerGone: the handshake failed, or the peer was ended meanwhile.
+        """
+        try:
+            # end() lets this "time out" at once, which needs neither a task nor a race.
+            async with asyncio.timeout(None) as self._connecting:
+                if self._ending.done():
+                    raise PeerGone(self._ending.result())
+                await self._reachable
+                keys = await self._handshake()
+        except TimeoutError:
+            raise PeerGone(self._ending.result()) from None
+        finally:
+            self._connecting = None
+        self._prepare()
+        self._plane.set_keys(self._id, keys)
+        self._state = PeerState.CONNECTED
+        self._timer = self._loop.call_later(TICK, self._tick)
+        self._ready()
+
+    async def gone(self) -> str:
+        """Wait until the peer ends; returns the reason."""
+        return await asyncio.shield(self._ending)
+
+    def end(self, reason: str) -> None:
+        """End the peer; the first reason stays."""
+        if not self._ending.done():
+            self._ending.set_result(reason)
+            if self._connecting is not None:
+                self._connecting.reschedule(self._loop.time())
+
+    # What publishers and viewers do differently.
+
+    @abstractmethod
+    async def _negotiate(
+        self, offer: str, local: LocalParameters
+    ) -> tuple[str, RemoteParameters]:
+        """Make the answer and keep what was agreed."""
+
+    def _prepare(self) -> None:
+        """The handshake is done; media that outran it flows as soon as this returns."""
+
+    @abstractmethod
+    def _ready(self) -> None:
+        """Media can flow."""
+
+    @abstractmethod
+    def _leave(self) -> None:
+        """Let go of the tracks; called once, also when `_ready` never was."""
+
+    @abstractmethod
+    def _report(self, now: int) -> list[rtcp.Packet]:
+        """The reports that are due, once a second."""
+
+    @abstractmethod
+    def _receive(self, packet: rtcp.Packet, now: int) -> None:
+        """Take in an RTCP packet of the client."""
+
+    # What the transport calls.
+
+    def receive_stun(self, data: bytes, path: Path, arrived: int) -> None:
+        """Answer a connectivity check."""
+        reply = self._agent.receive_check(data, path, arrived)
+        if reply is not None:
+            self._plane.send(reply, path)
+        if self._agent.selected is not None and not self._reachable.done():
+            self._reachable.set_result(None)
+
+    def receive_dtls(self, data: bytes, path: Path, arrived: int) -> None:
+        """Feed the handshake; a ClientHello may come before our answer has been read."""
+        if self._dtls is not None:
+            self._dtls.receive(data)
+
+    def receive_rtcp(self, data: bytes, path: Path, arrived: int) -> None:
+        """Decrypt and take in a compound RTCP packet."""
+        if self._dtls is None:
+            return
+        plain = self._dtls.unprotect_rtcp(data)
+        if plain is None:
+            return
+        self._heard = arrived
+        self._agent.heard(path, arrived)
+        try:
+            packets = rtcp.parse(plain)
+        except Malformed as fault:
+            logger.debug("peer %d: malformed RTCP: %s", self._id, fault)
+            return
+        for packet in packets:
+            self._receive(packet, arrived)
+
+    # Inside.
+
+    def _send_rtcp(self, *packets: rtcp.Packet) -> None:
+        if self._dtls is not None and self._state is PeerState.CONNECTED:
+            self._send(self._dtls.protect_rtcp(rtcp.compound(*packets)))
+
+    def _send(self, data: bytes) -> None:
+        if self._agent.selected is not None:
+            self._plane.send(data, self._agent.selected)
+
+    def _closed_by_client(self, reason: str) -> None:
+        self.end(f"closed by the client: {reason}")
+
+    def _last_received(self) -> int:
+        return max(self._heard, self._plane.peer_stats(self._id).last_received)
+
+    def _tick(self) -> None:
+        now = time.monotonic_ns()
+        silent = (
+            now - max(self._last_received(), self._agent.last_check)
+        ) / NANOSECONDS
+        limit = self._resources.idle_timeout
+        if silent > limit:
+            self.end(f"nothing authenticated came for {limit:g} s")
+            return
+        self._timer = self._loop.call_later(min(TICK, limit / 2), self._tick)
+        packets = self._report(now)
+        if packets:
+            self._send_rtcp(*packets)
+
+    async def _handshake(self) -> SrtpKeys:
+        if self._dtls is None:
+            raise RuntimeError("answer() comes before connected()")
+        try:
+            return await self._dtls.handshake()
+        except HandshakeFailed as failure:
+            self._state = PeerState.FAILED
+            raise PeerGone(f"the DTLS handshake failed: {failure}") from failure

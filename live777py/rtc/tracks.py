@@ -1,0 +1,196 @@
+"""The tracks of one stream: one publisher's media in, any number of viewers out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from live777py.protocol import rtp
+from live777py.protocol.codecs import KINDS, Codec, Format, Kind
+from live777py.protocol.parameter_sets import inspect
+from live777py.relay.plane import Plane
+from live777py.relay.seam import TrackId
+from live777py.rtc.negotiation import ReceivedMedia, Sender
+from live777py.rtc.reports import Reading
+from live777py.rtc.transport import Transport
+
+logger = logging.getLogger(__name__)
+
+#: Seconds for which a viewer's answer waits for a publisher's parameter sets: its offer may
+#: promise another profile than its encoder makes (OBS always says 42e01f).
+PARAMETER_SETS_TIMEOUT = 0.5
+
+
+class PublishingPeer(Protocol):
+    """What the tracks ask of a publisher."""
+
+    def request_key_frame(self) -> None:
+        """Ask it for a key frame, as often as it may be asked."""
+
+    def key_frame_arrived(self, arrived: int) -> None:
+        """A key frame has come, at that time."""
+
+    def reading(self, now: int) -> Reading[Kind]:
+        """What the outgoing clocks show at `now`."""
+
+
+class ViewingPeer(Protocol):
+    """What the tracks tell a viewer."""
+
+    def source_changed(self) -> None:
+        """What is being published has changed."""
+
+
+@dataclass(slots=True)
+class Track:
+    """One outgoing track, stable for the life of the stream.
+
+    Attributes:
+        id: of the plane.
+        sender: the SSRCs that viewers see.
+        media: what the publisher sends into it, None while nobody does.
+        codec: of the publisher, refined by the parameter sets that it sends.
+        described: set once the parameter sets have been seen, or none are to come.
+    """
+
+    id: TrackId
+    sender: Sender
+    media: ReceivedMedia | None = None
+    codec: Codec | None = None
+    described: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class StreamTracks:
+    """Joins a stream's publisher, its viewers and the plane's tracks.
+
+    Publishers call `begin` and viewers `attach` when they are connected, `finish` and `detach` when
+    they leave.
+    """
+
+    def __init__(self, plane: Plane, transport: Transport, name: str) -> None:
+        self.name = name
+        #: Joins audio and video in the eyes of viewers, and tells nothing about anybody.
+        self.cname = secrets.token_hex(8)
+        self.stream_id = secrets.token_hex(8)
+        self.tracks: dict[Kind, Track] = {}
+        self.publisher: PublishingPeer | None = None
+        self._plane = plane
+        self._transport = transport
+        self._viewers: set[ViewingPeer] = set()
+        try:
+            for kind in KINDS:
+                self._open(kind)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, kind: Kind) -> None:
+        track_id = self._plane.add_track()
+        sender = Sender(ssrc=random_ssrc(), rtx_ssrc=random_ssrc())
+        self.tracks[kind] = Track(track_id, sender)
+        self._transport.register_key_frames(track_id, self._key_frame)
+
+    def close(self) -> None:
+        """Free the tracks."""
+        for track in self.tracks.values():
+            self._transport.unregister_key_frames(track.id)
+            self._plane.remove_track(track.id)
+        self.tracks.clear()
+
+    @property
+    def codecs(self) -> Mapping[Kind, Codec]:
+        """What is being published, by kind."""
+        return {
+            kind: track.codec
+            for kind, track in self.tracks.items()
+            if track.codec is not None
+        }
+
+    @property
+    def source(self) -> Mapping[Kind, Codec] | None:
+        """What is being published, or None when nobody publishes."""
+        return None if self.publisher is None else self.codecs
+
+    def begin(
+        self, publisher: PublishingPeer, media: tuple[ReceivedMedia, ...]
+    ) -> None:
+        """A publisher is connected: its media is what the stream now carries."""
+        self.publisher = publisher
+        for item in media:
+            track = self.tracks[item.kind]
+            track.media = item
+            track.codec = item.codec
+            track.described = asyncio.Event()
+            if item.codec.format is not Format.H264:
+                track.described.set()
+        self._tell_viewers()
+
+    def finish(self, publisher: PublishingPeer) -> None:
+        """A publisher has gone; viewers stay and wait for the next one."""
+        if self.publisher is not publisher:
+            return
+        self.publisher = None
+        for track in self.tracks.values():
+            track.media = None
+            track.codec = None
+            track.described.set()
+
+    def attach(self, viewer: ViewingPeer) -> None:
+        """A viewer is connected and wants a picture."""
+        self._viewers.add(viewer)
+        self.request_key_frame()
+
+    def detach(self, viewer: ViewingPeer) -> None:
+        """A viewer has gone."""
+        self._viewers.discard(viewer)
+
+    def request_key_frame(self) -> None:
+        """Ask the publisher for a key frame, as often as it may be asked."""
+        if self.publisher is not None:
+            self.publisher.request_key_frame()
+
+    def reading(self, now: int) -> Reading[Kind] | None:
+        """What the outgoing clocks show at `now`; None while nobody publishes."""
+        return None if self.publisher is None else self.publisher.reading(now)
+
+    async def described(self) -> None:
+        """Wait until the publisher's parameter sets are known, but not for long."""
+        video = self.tracks["video"]
+        if video.codec is None or video.described.is_set():
+            return
+        self.request_key_frame()
+        try:
+            async with asyncio.timeout(PARAMETER_SETS_TIMEOUT):
+                await video.described.wait()
+        except TimeoutError:
+            logger.debug("%s: no parameter sets yet, trusting the offer", self.name)
+
+    def _key_frame(self, packet: bytes, arrived: int) -> None:
+        """The plane saw a key frame: learn the true profile from its parameter sets."""
+        track = self.tracks["video"]
+        if self.publisher is None or track.codec is None:
+            return
+        self.publisher.key_frame_arrived(arrived)
+        info = inspect(track.codec.format, rtp.parse(packet).payload)
+        if info is None:
+            return
+        merged = {**dict(track.codec.parameters), **dict(info.parameters)}
+        codec = replace(track.codec, parameters=tuple(merged.items()))
+        news = codec != track.codec or not track.described.is_set()
+        track.codec = codec
+        track.described.set()
+        if news:
+            self._tell_viewers()
+
+    def _tell_viewers(self) -> None:
+        for viewer in tuple(self._viewers):
+            viewer.source_changed()
+
+
+def random_ssrc() -> int:
+    """An SSRC that is not 0, which some receivers take for "unknown"."""
+    return secrets.randbelow(0xFFFF_FFFE) + 1

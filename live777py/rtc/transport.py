@@ -1,0 +1,227 @@
+"""Hands what is not media from the data plane to the peer that it belongs to.
+
+It reads the plane's ring of control packets whenever the plane says that there is something in
+it. It starts no task and never sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Protocol, Self
+
+from live777py.relay.seam import Control, ControlPacket, Path, PeerId, TrackId
+
+from .ice import local_ufrag
+
+logger = logging.getLogger(__name__)
+
+#: Control packets handled before the event loop gets its turn.
+MAX_PER_TURN = 64
+
+KeyFrameCallback = Callable[[bytes, int], None]
+
+
+class ControlSource(Protocol):
+    """The part of the data plane that the transport needs."""
+
+    @property
+    def control_fd(self) -> int:
+        """Readable while there may be control packets."""
+
+    def control_packets(self) -> Iterator[ControlPacket]:
+        """Take out what is there, one packet for each step of the iterator; never waits.
+
+        Beginning an iteration makes `control_fd` unreadable until more arrives.
+        """
+
+
+class PeerReceiver(Protocol):
+    """Takes what arrives for one peer; `arrived` is of `time.monotonic_ns()`."""
+
+    def receive_stun(self, data: bytes, path: Path, arrived: int) -> None:
+        """A STUN request that names the peer's username fragment, not yet authenticated."""
+
+    def receive_dtls(self, data: bytes, path: Path, arrived: int) -> None:
+        """A DTLS datagram from one of the peer's addresses."""
+
+    def receive_rtcp(self, data: bytes, path: Path, arrived: int) -> None:
+        """An SRTCP packet, still protected, from one of the peer's addresses."""
+
+
+class _Registration:
+    """A peer with the username fragments that lead to it."""
+
+    def __init__(self, receiver: PeerReceiver) -> None:
+        self.receiver = receiver
+        self.ufrags: set[str] = set()
+        self.has_failed = False
+
+
+class Transport:
+    """Demultiplexes control packets: STUN by username fragment, the rest by peer or track.
+
+    Use it as `with Transport(plane) as transport:` while the plane runs. `register` a peer before
+    its answer leaves the server, since the first check may overtake it, and `unregister` it when
+    it ends. What nobody is registered for is dropped and counted.
+    """
+
+    def __init__(
+        self, source: ControlSource, *, max_per_turn: int = MAX_PER_TURN
+    ) -> None:
+        self._source = source
+        self._max_per_turn = max_per_turn
+        self._peers: dict[int, _Registration] = {}
+        self._ufrags: dict[str, _Registration] = {}
+        self._key_frames: dict[int, KeyFrameCallback] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._fd = -1
+        self._again: asyncio.Handle | None = None
+        self._packets: Iterator[ControlPacket] | None = None
+        self._unknown_ufrag = 0
+        self._unknown_peer = 0
+        self._receiver_errors = 0
+
+    def __enter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._fd = self._source.control_fd
+        self._loop.add_reader(self._fd, self._drain)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._loop is not None:
+            self._loop.remove_reader(self._fd)
+            self._loop = None
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        self._packets = None
+
+    def register(self, peer: PeerId, ufrag: str, receiver: PeerReceiver) -> None:
+        """Hand packets of `peer`, and checks addressed to `ufrag`, to `receiver`."""
+        if peer in self._peers:
+            raise ValueError(f"peer {peer} is registered already")
+        registration = _Registration(receiver)
+        self._link(registration, ufrag)
+        self._peers[peer] = registration
+
+    def add_ufrag(self, peer: PeerId, ufrag: str) -> None:
+        """Hand checks addressed to another `ufrag` to a registered peer (ICE restart)."""
+        self._link(self._peers[peer], ufrag)
+
+    def remove_ufrag(self, peer: PeerId, ufrag: str) -> None:
+        """Forget a username fragment of before an ICE restart."""
+        registration = self._peers[peer]
+        if ufrag in registration.ufrags:
+            registration.ufrags.remove(ufrag)
+            del self._ufrags[ufrag]
+
+    def unregister(self, peer: PeerId) -> None:
+        """Forget a peer and its username fragments; an unknown peer is fine."""
+        registration = self._peers.pop(peer, None)
+        if registration is not None:
+            for ufrag in registration.ufrags:
+                del self._ufrags[ufrag]
+
+    def register_key_frames(self, track: TrackId, callback: KeyFrameCallback) -> None:
+        """Call `callback(data, arrived)` for key frame packets of `track`."""
+        self._key_frames[track] = callback
+
+    def unregister_key_frames(self, track: TrackId) -> None:
+        """Forget the callback of a track; one without is fine."""
+        self._key_frames.pop(track, None)
+
+    def counters(self) -> dict[str, int]:
+        """What was dropped since the start, and why."""
+        return {
+            "stun_unknown_ufrag": self._unknown_ufrag,
+            "control_unknown_peer": self._unknown_peer,
+            "control_receiver_errors": self._receiver_errors,
+        }
+
+    def _link(self, registration: _Registration, ufrag: str) -> None:
+        if ufrag in self._ufrags:
+            raise ValueError(f"username fragment {ufrag} is in use")
+        registration.ufrags.add(ufrag)
+        self._ufrags[ufrag] = registration
+
+    def _drain(self) -> None:
+        if self._again is None:
+            self._handle_some()
+
+    def _drain_again(self) -> None:
+        self._again = None
+        self._handle_some()
+
+    def _handle_some(self) -> None:
+        # An iteration is carried on where it stopped: a new one would begin with the kind that
+        # is being flooded, and the others would never have their turn.
+        if self._packets is None:
+            self._packets = self._source.control_packets()
+        count = 0
+        for packet in itertools.islice(self._packets, self._max_per_turn):
+            self._dispatch(packet)
+            if self._loop is None:  # a receiver has stopped us
+                return
+            count += 1
+        if count < self._max_per_turn:
+            self._packets = None
+        elif self._loop is not None:
+            # The descriptor may have been read empty when the iteration began.
+            self._again = self._loop.call_soon(self._drain_again)
+
+    def _dispatch(self, packet: ControlPacket) -> None:
+        if packet.kind is Control.KEY_FRAME:
+            self._key_frame(packet)
+            return
+        if packet.kind is Control.STUN:
+            ufrag = local_ufrag(packet.data)
+            registration = None if ufrag is None else self._ufrags.get(ufrag)
+            if registration is None:
+                # Indications and responses, which an ICE-lite agent has no use for, end here too.
+                self._unknown_ufrag += 1
+                return
+        else:
+            registration = self._peers.get(packet.peer)
+            if registration is None:
+                self._unknown_peer += 1
+                return
+        try:
+            _deliver(registration.receiver, packet)
+        except Exception:
+            self._receiver_errors += 1
+            if not registration.has_failed:
+                registration.has_failed = True
+                logger.exception(
+                    "peer %d failed on a %s", packet.peer, packet.kind.name
+                )
+
+    def _key_frame(self, packet: ControlPacket) -> None:
+        callback = self._key_frames.get(packet.peer)
+        if callback is None:
+            self._unknown_peer += 1
+            return
+        try:
+            callback(packet.data, packet.arrived)
+        except Exception:
+            self._receiver_errors += 1
+            # Once: a callback that fails on one key frame would do so several times a second.
+            del self._key_frames[packet.peer]
+            logger.exception("track %d failed on a key frame", packet.peer)
+
+
+def _deliver(receiver: PeerReceiver, packet: ControlPacket) -> None:
+    if packet.kind is Control.STUN:
+        receiver.receive_stun(packet.data, packet.path, packet.arrived)
+    elif packet.kind is Control.DTLS:
+        receiver.receive_dtls(packet.data, packet.path, packet.arrived)
+    else:
+        receiver.receive_rtcp(packet.data, packet.path, packet.arrived)

@@ -1,0 +1,125 @@
+"""The peer of a viewer: it is sent the tracks of a stream."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+
+from live777py.protocol import rtcp
+from live777py.protocol.codecs import Codec, Kind
+from live777py.relay.seam import ViewerId
+from live777py.rtc.negotiation import (
+    LocalParameters,
+    RemoteParameters,
+    SentMedia,
+    answer_viewer,
+)
+from live777py.rtc.peer import Resources, RtcPeer
+from live777py.rtc.reports import ViewerReports
+from live777py.rtc.tracks import StreamTracks
+
+#: A payload type that is none: nothing is sent.
+SILENT = -1
+
+#: First sequence numbers lie below this, so that a loss right at the start cannot make the
+#: receiver guess a wrong roll-over counter (RFC 3711 section 3.3.1).
+FIRST_SEQUENCES = 1 << 15
+
+TIMESTAMPS = 1 << 32
+
+
+class Viewer(RtcPeer):
+    """Sends media; passes wishes for key frames on, reports what was sent."""
+
+    def __init__(self, resources: Resources, tracks: StreamTracks) -> None:
+        super().__init__(resources, tracks)
+        self._media: dict[Kind, SentMedia] = {}
+        self._viewers: dict[Kind, ViewerId] = {}
+        self._payload_types: dict[Kind, int] = {}
+        self._reports: ViewerReports[Kind] = ViewerReports(
+            cname=tracks.cname,
+            ssrcs={kind: track.sender.ssrc for kind, track in tracks.tracks.items()},
+        )
+
+    async def _negotiate(
+        self, offer: str, local: LocalParameters
+    ) -> tuple[str, RemoteParameters]:
+        await self._tracks.described()
+        answer = answer_viewer(
+            offer,
+            local,
+            self._tracks.source,
+            {kind: track.sender for kind, track in self._tracks.tracks.items()},
+            stream_id=self._tracks.stream_id,
+            cname=self._tracks.cname,
+        )
+        self._media = {media.kind: media for media in answer.media}
+        return answer.sdp, answer.remote
+
+    def _ready(self) -> None:
+        for kind, media in self._media.items():
+            self._viewers[kind] = self._plane.add_viewer(
+                self._id,
+                self._tracks.tracks[kind].id,
+                payload_type=SILENT,
+                ssrc=self._tracks.tracks[kind].sender.ssrc,
+                first_sequence=1 + secrets.randbelow(FIRST_SEQUENCES - 1),
+                timestamp_offset=secrets.randbelow(TIMESTAMPS),
+                extensions=media.extensions,
+            )
+        self.source_changed()
+        self._tracks.attach(self)
+
+    def _leave(self) -> None:
+        self._tracks.detach(self)
+        # The plane forgets the viewers of a peer together with the peer.
+        self._viewers.clear()
+
+    # What the tracks tell.
+
+    def source_changed(self) -> None:
+        """Send what is now being published under the payload type that was agreed for it."""
+        for kind, codec in self._tracks.codecs.items():
+            if kind in self._viewers:
+                self._set_codec(kind, codec)
+
+    def _set_codec(self, kind: Kind, codec: Codec) -> None:
+        agreed = self._media[kind].payload_type_for(codec)
+        if agreed is None:
+            # What a publisher offers is a promise; its parameter sets will tell.
+            if self._tracks.tracks[kind].described.is_set():
+                self.end(
+                    f"the stream is now {codec}, which this viewer did not negotiate"
+                )
+            return
+        payload_type, _ = agreed
+        before = self._payload_types.get(kind, SILENT)
+        self._payload_types[kind] = payload_type
+        self._plane.set_payload_type(self._viewers[kind], payload_type)
+        if kind == "video" and before not in (SILENT, payload_type):
+            # Another payload type is another decoder, which begins with a key frame.
+            self._tracks.request_key_frame()
+
+    # Inside.
+
+    def _report(self, now: int) -> list[rtcp.Packet]:
+        reading = self._tracks.reading(now)
+        if reading is None:
+            return []
+        sent = {k: self._plane.viewer_stats(v) for k, v in self._viewers.items()}
+        return self._reports.reports(reading, sent, now)
+
+    def _receive(self, packet: rtcp.Packet, now: int) -> None:
+        match packet:
+            case rtcp.PictureLoss(media_ssrc=ssrc):
+                self._picture_lost(ssrc)
+            case rtcp.FullIntraRequest(requests=requests):
+                for ssrc, _ in requests:
+                    self._picture_lost(ssrc)
+            case _:
+                self._reports.receive(packet, now)
+
+    def _picture_lost(self, ssrc: int) -> None:
+        tracks: Mapping[Kind, ViewerId] = self._viewers
+        if "video" in tracks and ssrc == self._tracks.tracks["video"].sender.ssrc:
+            self._tracks.request_key_frame()

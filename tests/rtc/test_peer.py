@@ -1,0 +1,174 @@
+"""What all peers have in common: connecting, ending, and who says goodbye."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from live777py.core.model import PeerState
+from live777py.core.ports import PeerGone
+from live777py.relay.seam import Path
+from live777py.rtc.tracks import StreamTracks
+from live777py.rtc.viewer import Viewer
+from tests.rtc.fakes import FakePlane, resources
+from tests.rtc.offers import read
+from tests.rtc.test_viewer import SSRC, packets, whep, whip
+from tests.support.offers import VP8, video
+from tests.support.rtp_client import RtpClient
+from tests.support.server import running
+from tests.support.signalling import Refused
+
+
+def peer(plane: FakePlane) -> Viewer:
+    """A peer around a fake plane."""
+    shared = resources(plane)
+    tracks = StreamTracks(shared.plane, shared.transport, "cam")
+    return Viewer(shared, tracks)
+
+
+async def until_ended(
+    caplog: pytest.LogCaptureFixture, condition: Callable[[str], bool]
+) -> None:
+    async with asyncio.timeout(10):
+        while not condition(caplog.text):  # noqa: ASYNC110 - the log has no event
+            await asyncio.sleep(0.01)
+
+
+async def test_a_peer_takes_a_place_and_gives_it_back() -> None:
+    plane = FakePlane()
+    viewer = peer(plane)
+    states = [viewer.state]
+    async with viewer:
+        assert len(plane.peers) == 1
+        await viewer.answer(read("chromium-156-whep-initial"))
+        states.append(viewer.state)
+        assert viewer.version
+    states.append(viewer.state)
+    assert states == [PeerState.NEW, PeerState.CONNECTING, PeerState.CLOSED]
+    assert not plane.peers
+
+
+async def test_a_peer_that_is_ended_stops_waiting_to_be_connected() -> None:
+    async with peer(FakePlane()) as viewer:
+        await viewer.answer(read("chromium-156-whep-initial"))
+        asyncio.get_running_loop().call_soon(viewer.end, "enough")
+        with pytest.raises(PeerGone, match="enough"):
+            await viewer.connected()
+
+
+async def test_a_peer_that_was_ended_before_never_connects() -> None:
+    async with peer(FakePlane()) as viewer:
+        await viewer.answer(read("chromium-156-whep-initial"))
+        viewer.end("enough")
+        viewer.end("too late to be the reason")
+        with pytest.raises(PeerGone, match="enough"):
+            await viewer.connected()
+        assert await viewer.gone() == "enough"
+
+
+async def test_waiting_to_be_connected_can_be_cancelled() -> None:
+    async with peer(FakePlane()) as viewer:
+        await viewer.answer(read("chromium-156-whep-initial"))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await viewer.connected()
+
+
+async def test_what_comes_before_the_answer_or_is_garbage_harms_nobody() -> None:
+    async with peer(FakePlane()) as viewer:
+        path = Path("127.0.0.1", 9, "127.0.0.1")
+        viewer.receive_dtls(b"\x16", path, 0)
+        viewer.receive_rtcp(b"\x80\xc8", path, 0)
+        viewer.receive_stun(b"\x00\x01", path, 0)
+        await viewer.answer(read("chromium-156-whep-initial"))
+        viewer.receive_dtls(b"\x16", path, 0)
+        viewer.receive_rtcp(b"\x80\xc8", path, 0)
+        assert viewer.state is PeerState.CONNECTING
+
+
+@pytest.mark.parametrize("setup", ["actpass", "active", "passive"])
+async def test_a_client_connects_in_either_dtls_role(setup: str) -> None:
+    async with (
+        running() as server,
+        RtpClient.publisher(
+            whip(server), video(VP8, ssrc=SSRC), setup=setup
+        ) as publisher,
+    ):
+        expected = "active" if setup == "passive" else "passive"
+        assert publisher.answer.setup == expected
+        await publisher.send_rtp(*packets(2))
+        await server.until_published("cam")
+
+
+async def test_ending_a_session_says_goodbye_to_its_client() -> None:
+    async with (
+        running() as server,
+        RtpClient.publisher(whip(server), video(VP8)) as publisher,
+    ):
+        assert await publisher.signalling.delete() == 204
+        async with asyncio.timeout(5):
+            await publisher.closed.wait()
+        assert await server.streams() == []
+
+
+async def test_a_client_that_says_goodbye_is_gone_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with running() as server:
+        publisher = RtpClient.publisher(whip(server), video(VP8))
+        async with publisher:
+            publisher.signalling.location = None  # no DELETE, close_notify alone
+        await until_ended(caplog, lambda text: "close_notify" in text)
+        assert await server.streams() == []
+
+
+async def test_a_client_that_vanishes_is_missed_after_a_while(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with running(webrtc={"idle_timeout": 0.3}) as server:
+        viewer = RtpClient.viewer(whep(server), video(VP8))
+        await viewer.post()
+        await viewer.connect()
+        await viewer.vanish()
+        await until_ended(
+            caplog, lambda text: "nothing authenticated came for 0.3 s" in text
+        )
+        assert await server.streams() == []
+
+
+async def test_a_client_with_another_certificate_is_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    def forge(offer: str) -> str:
+        head, _, tail = offer.partition("a=fingerprint:sha-256 ")
+        return f"{head}a=fingerprint:sha-256 {'00' if tail[:2] != '00' else '11'}{tail[2:]}"
+
+    async with running() as server:
+        client = RtpClient(
+            whip(server), [video(VP8)], direction="sendonly", edit_offer=forge
+        )
+        await client.post()
+        # By its own side of the handshake the client may be connected before it is told.
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            await client.connect(timeout=2)
+        await client.vanish()
+        await until_ended(caplog, lambda text: "handshake failed" in text)
+        assert await server.streams() == []
+
+
+async def test_a_full_plane_refuses_politely() -> None:
+    async with (
+        running(webrtc={"max_sessions": 1}) as server,
+        RtpClient.publisher(whip(server), video(VP8)),
+    ):
+        with pytest.raises(Refused, match="503"):
+            async with RtpClient.viewer(whep(server), video(VP8)):
+                pass

@@ -1,0 +1,221 @@
+"""The tracks of a stream: what is published, who is told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import cast
+
+import pytest
+
+from live777py.errors import AtCapacity
+from live777py.protocol.codecs import Codec, Kind
+from live777py.relay.plane import Plane
+from live777py.rtc import tracks as module
+from live777py.rtc.negotiation import ReceivedMedia
+from live777py.rtc.reports import Reading
+from live777py.rtc.tracks import StreamTracks, random_ssrc
+from live777py.rtc.transport import Transport
+from tests.rtc.fakes import FakePlane
+
+BASELINE = Codec(
+    "video",
+    "H264",
+    90_000,
+    1,
+    (("packetization-mode", "1"), ("profile-level-id", "42e01f")),
+)
+VP8 = Codec("video", "VP8", 90_000)
+OPUS = Codec("audio", "opus", 48_000, 2)
+
+#: An RTP packet with the SPS of a High profile stream, 16 by 16.
+HIGH_SPS = bytes.fromhex(
+    "80e0000100000000000000016764001eacb23d2be0220000030002000003007908"
+)
+
+
+def media(codec: Codec) -> ReceivedMedia:
+    return ReceivedMedia(
+        mid="0",
+        kind=codec.kind,
+        codec=codec,
+        payload_type=96,
+        rtx_payload_type=None,
+        extensions={},
+        feedback=frozenset({"nack pli"}),
+        ssrcs=(),
+        rids=(),
+    )
+
+
+class Publisher:
+    """Counts what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.arrived = 0
+
+    def request_key_frame(self) -> None:
+        self.asked += 1
+
+    def key_frame_arrived(self, arrived: int) -> None:
+        self.arrived += 1
+
+    def reading(self, now: int) -> Reading[Kind]:
+        return Reading(now, {})
+
+
+class Viewer:
+    """Counts what it is told."""
+
+    def __init__(self) -> None:
+        self.told = 0
+
+    def source_changed(self) -> None:
+        self.told += 1
+
+
+def stream(plane: FakePlane | None = None) -> StreamTracks:
+    real = cast(Plane, plane or FakePlane())
+    return StreamTracks(real, Transport(real), "cam")
+
+
+def test_a_new_stream_carries_nothing() -> None:
+    tracks = stream()
+    assert tracks.codecs == {}
+    assert tracks.source is None
+    assert tracks.reading(0) is None
+
+
+def test_each_kind_has_a_track_with_ssrcs_of_its_own() -> None:
+    tracks = stream()
+    senders = [track.sender for track in tracks.tracks.values()]
+    assert set(tracks.tracks) == {"audio", "video"}
+    assert len({s for x in senders for s in (x.ssrc, x.rtx_ssrc)}) == 4
+
+
+async def test_a_publisher_sets_the_codecs_and_leaves_none_behind() -> None:
+    tracks, publisher = stream(), Publisher()
+    tracks.begin(publisher, (media(VP8), media(OPUS)))
+    assert tracks.source == tracks.codecs == {"video": VP8, "audio": OPUS}
+    assert tracks.reading(7) == Reading(7, {})
+    tracks.finish(publisher)
+    assert tracks.source is None
+    assert tracks.codecs == {}
+
+
+async def test_a_publisher_that_was_never_answered_ends_nothing() -> None:
+    tracks, publisher = stream(), Publisher()
+    tracks.begin(publisher, (media(VP8),))
+    tracks.finish(Publisher())
+    assert tracks.codecs == {"video": VP8}
+
+
+async def test_viewers_are_told_when_somebody_publishes() -> None:
+    tracks, viewer = stream(), Viewer()
+    tracks.attach(viewer)
+    tracks.begin(Publisher(), (media(VP8),))
+    assert viewer.told == 1
+    tracks.detach(viewer)
+    tracks.begin(Publisher(), (media(OPUS),))
+    assert viewer.told == 1
+
+
+async def test_a_new_viewer_asks_for_a_key_frame() -> None:
+    tracks, publisher = stream(), Publisher()
+    tracks.begin(publisher, (media(VP8),))
+    tracks.attach(Viewer())
+    assert publisher.asked == 1
+
+
+def test_without_a_publisher_nobody_is_asked() -> None:
+    stream().request_key_frame()
+
+
+async def test_the_profile_is_that_of_the_parameter_sets_not_of_the_offer() -> None:
+    tracks, publisher, viewer = stream(), Publisher(), Viewer()
+    tracks.begin(publisher, (media(BASELINE),))
+    tracks.attach(viewer)
+    tracks._key_frame(HIGH_SPS, 0)
+    assert viewer.told == 1
+    assert tracks.codecs["video"] == replace(
+        BASELINE,
+        parameters=(("packetization-mode", "1"), ("profile-level-id", "64001e")),
+    )
+    assert publisher.arrived == 1
+    assert viewer.told == 1
+    tracks._key_frame(HIGH_SPS, 0)
+    assert viewer.told == 1, "the same parameter sets again are no change"
+
+
+async def test_a_key_frame_without_parameter_sets_is_one_none_the_less() -> None:
+    tracks, publisher = stream(), Publisher()
+    tracks.begin(publisher, (media(BASELINE),))
+    tracks._key_frame(HIGH_SPS[:12] + b"\x65\x88", 0)
+    assert publisher.arrived == 1
+    assert tracks.codecs["video"] == BASELINE
+
+
+async def test_a_key_frame_of_a_publisher_that_has_gone_is_passed_over() -> None:
+    tracks, publisher = stream(), Publisher()
+    tracks.begin(publisher, (media(BASELINE),))
+    tracks.finish(publisher)
+    tracks._key_frame(HIGH_SPS, 0)
+    assert publisher.arrived == 0
+
+
+async def test_a_viewer_waits_for_the_parameter_sets_of_h264() -> None:
+    tracks, publisher = stream(), Publisher()
+    tracks.begin(publisher, (media(BASELINE),))
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(tracks.described())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        assert publisher.asked == 1
+        tracks._key_frame(HIGH_SPS, time.monotonic_ns())
+
+
+async def test_a_viewer_does_not_wait_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "PARAMETER_SETS_TIMEOUT", 0.01)
+    tracks = stream()
+    tracks.begin(Publisher(), (media(BASELINE),))
+    await tracks.described()
+
+
+async def test_a_viewer_does_not_wait_where_there_is_nothing_to_wait_for() -> None:
+    tracks = stream()
+    await tracks.described()
+    tracks.begin(Publisher(), (media(VP8),))
+    await tracks.described()
+
+
+async def test_a_waiting_viewer_goes_on_when_the_publisher_leaves() -> None:
+    tracks, publisher = stream(), Publisher()
+    tracks.begin(publisher, (media(BASELINE),))
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(tracks.described())
+        await asyncio.sleep(0)
+        tracks.finish(publisher)
+        await waiting
+
+
+def test_closing_frees_the_tracks_of_the_plane() -> None:
+    plane = FakePlane()
+    tracks = stream(plane)
+    assert len(plane.tracks) == 2
+    tracks.close()
+    assert not plane.tracks
+
+
+def test_a_plane_with_room_for_half_a_stream_keeps_nothing_of_it() -> None:
+    plane = FakePlane(tracks=1)
+    with pytest.raises(AtCapacity):
+        stream(plane)
+    assert not plane.tracks
+
+
+def test_an_ssrc_is_never_zero_and_fits() -> None:
+    assert all(0 < random_ssrc() < 1 << 32 for _ in range(1000))
