@@ -104,6 +104,9 @@ def setup(level: str, format: str, stream: TextIO | None = None) -> None:
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
     logging.basicConfig(level=LIBRARY_LEVEL, handlers=[handler], force=True)
     logging.getLogger(PACKAGE).setLevel(level.upper())
+    # What aiohttp logs here are requests that are no HTTP, each with a traceback: the sender's
+    # fault, and answered with 400. Faults of handlers are logged by the handlers.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     logging.captureWarnings(True)
 
 

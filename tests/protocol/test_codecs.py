@@ -44,6 +44,4 @@ def test_the_format_follows_from_the_name(name: str, expected: Format) -> None:
 def test_a_codec_reads_as_its_rtpmap_and_fmtp() -> None:
     assert str(Codec("audio", "opus", 48_000, 2)) == "opus/48000/2"
     assert str(Codec("video", "VP8", 90_000)) == "VP8/90000"
-    assert str(H264) == (
-        "H264/90000 (packetization-mode=1;profile-level-id=42e01f)"
-    )
+    assert str(H264) == ("H264/90000 (packetization-mode=1;profile-level-id=42e01f)")

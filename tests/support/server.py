@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
 
 from live777py.config import Config
 from live777py.server import Server
@@ -21,6 +25,25 @@ class RunningServer:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.url = server.http_urls[0]
+
+    async def streams(self) -> list[dict[str, Any]]:
+        """What `GET /api/streams/` lists."""
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"{self.url}/api/streams/") as response,
+        ):
+            found: list[dict[str, Any]] = await response.json()
+            return found
+
+    async def until_published(self, name: str) -> None:
+        """Wait until somebody who publishes `name` is connected, by the server's account."""
+        async with asyncio.timeout(5):
+            while not any(  # noqa: ASYNC110 - the server tells nobody
+                stream["id"] == name and session["state"] == "connected"
+                for stream in await self.streams()
+                for session in stream["publish"]["sessions"]
+            ):
+                await asyncio.sleep(0.01)
 
 
 def config(**sections: object) -> Config:

@@ -1,0 +1,1 @@
+"""live777's own HTTP API, WHIP and WHEP."""

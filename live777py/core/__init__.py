@@ -1,0 +1,1 @@
+"""The domain: streams, sessions and every verb that a caller has."""

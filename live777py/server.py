@@ -1,0 +1,174 @@
+"""The server: opens everything in order, waits, closes everything in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from live777py.api.native import pages
+from live777py.api.native.app import create_app
+from live777py.config import Config
+from live777py.core.live import Live, Policy
+from live777py.notation import Listen
+from live777py.rtc.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that requests under way may take when the server stops.
+HTTP_GRACE = 1.0
+
+#: Signals that stop the server; a second one skips the goodbyes.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+BACKLOG = 1024
+
+
+class Server:
+    """One node: media socket, data plane, streams and HTTP.
+
+    Use it as `async with Server(config) as server:`. Entering opens the sockets; leaving refuses
+    new sessions, stops listening, says goodbye to every peer and frees everything, in this
+    order. `failed()` returns only when an essential part has died.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._stack = AsyncExitStack()
+        self._engine: Engine
+        self._http: socket.socket
+
+    async def __aenter__(self) -> Self:
+        config = self._config
+        async with AsyncExitStack() as stack:
+            self._engine = await stack.enter_async_context(Engine(config.webrtc))
+            live = Live(self._engine, _policy(config))
+            await stack.enter_async_context(live)
+            self._http = stack.enter_context(_listen(config.http.listen))
+            site = await asyncio.to_thread(pages.load)
+            app = create_app(live, config.ice_servers, site)
+            runner = web.AppRunner(
+                app,
+                access_log=None,
+                handle_signals=False,
+                shutdown_timeout=HTTP_GRACE,
+            )
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await web.SockSite(runner, self._http, backlog=BACKLOG).start()
+            # Run first when the stack unwinds.
+            stack.callback(live.refuse_work)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    @property
+    def http_urls(self) -> tuple[str, ...]:
+        """Base URLs of the HTTP server, the one for a browser on this machine first."""
+        host, port = self._http.getsockname()[:2]
+        if host not in ("::", "0.0.0.0"):  # noqa: S104 - compared, not bound
+            return (_url(host, port),)
+        # Only a loopback address is a secure context without TLS: camera and microphone work.
+        hosts = dict.fromkeys(["127.0.0.1", *self._engine.hosts])
+        return tuple(_url(host, port) for host in hosts)
+
+    async def failed(self) -> str:
+        """Wait until an essential part has died; returns what happened."""
+        return await self._engine.failed()
+
+
+async def run(config: Config, *, ready: Callable[[Server], None]) -> int:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        config: what to serve.
+        ready: called once everything listens.
+
+    Returns:
+        The exit status: 0 after a signal, 1 when an essential part died.
+
+    Raises:
+        ConfigError: the configuration does not fit this machine.
+        OSError: an address cannot be bound.
+    """
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        async with Server(config) as server:
+            ready(server)
+            status = await _wait(server, stop)
+            # From here a second signal ends the process at once, as the shell's user expects.
+            for number in STOP_SIGNALS:
+                loop.remove_signal_handler(number)
+        return status
+    finally:
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+async def _wait(server: Server, stop: asyncio.Event) -> int:
+    async with asyncio.TaskGroup() as essentials:
+        failed = essentials.create_task(server.failed())
+        failed.add_done_callback(lambda _: stop.set())
+        await stop.wait()
+        failed.cancel()
+    if not failed.cancelled():
+        logger.error("stopping: %s", failed.result())
+        return 1
+    logger.info("stopping")
+    return 0
+
+
+def _policy(config: Config) -> Policy:
+    return Policy(
+        create_on_publish=config.strategy.auto_create_whip,
+        create_on_watch=config.strategy.auto_create_whep,
+        connect_timeout=config.webrtc.connect_timeout,
+        max_viewers=config.strategy.each_stream_max_sub,
+        max_sessions=config.webrtc.max_sessions,
+    )
+
+
+def _listen(listen: Listen) -> socket.socket:
+    """A TCP socket; for the IPv6 wildcard one that serves IPv4 too, or alone if need be."""
+    host = listen.host
+    if host == "::" and not socket.has_dualstack_ipv6():
+        host = "0.0.0.0"  # noqa: S104 - the IPv4 half of the configured wildcard
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with contextlib.ExitStack() as stack:
+        sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            only = 0 if host == "::" else 1
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+        sock.setblocking(False)
+        try:
+            sock.bind((host, listen.port))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise OSError(
+                error.errno, f"cannot listen on [http] listen = {listen}: {reason}"
+            ) from error
+        stack.pop_all()
+    return sock
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,110 @@
+"""A media engine without media: peers whose every step the test decides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from live777py.core.model import PeerState
+from live777py.core.ports import PeerGone
+from live777py.errors import AtCapacity
+from live777py.protocol.codecs import Codec, Kind
+
+OPUS = Codec("audio", "opus", 48_000, 2)
+
+
+class FakePeer:
+    """Answers at once; connects and ends when told to."""
+
+    version = "v1"
+
+    def __init__(self) -> None:
+        self.state = PeerState.NEW
+        self.error: Exception | None = None
+        self.entered = False
+        self.left = False
+        self._connected = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._reason = ""
+
+    async def __aenter__(self) -> Self:
+        self.entered = True
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.state = PeerState.CLOSED
+        self.left = True
+
+    async def answer(self, offer: str) -> str:
+        if self.error is not None:
+            raise self.error
+        self.state = PeerState.CONNECTING
+        return f"answer to {offer}"
+
+    def connect(self) -> None:
+        """The media connects."""
+        self.state = PeerState.CONNECTED
+        self._connected.set()
+
+    async def connected(self) -> None:
+        await self._connected.wait()
+        if self._reason:
+            raise PeerGone(self._reason)
+
+    async def gone(self) -> str:
+        await self._ended.wait()
+        return self._reason
+
+    def end(self, reason: str) -> None:
+        self._reason = self._reason or reason
+        self._ended.set()
+        self._connected.set()
+
+
+class FakeRelay:
+    """Tracks of a stream that carry nothing."""
+
+    def __init__(self) -> None:
+        self.codecs: Mapping[Kind, Codec] = {}
+        self.peers: list[FakePeer] = []
+        self.error: Exception | None = None
+        self.closed = False
+
+    def publisher(self) -> FakePeer:
+        return self._peer()
+
+    def viewer(self) -> FakePeer:
+        return self._peer()
+
+    def _peer(self) -> FakePeer:
+        peer = FakePeer()
+        peer.error = self.error
+        self.peers.append(peer)
+        return peer
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeMedia:
+    """Hands out fake relays and remembers them by stream name."""
+
+    def __init__(self) -> None:
+        self.relays: dict[str, FakeRelay] = {}
+        self.error: Exception | None = None
+        self.full = False
+
+    def relay(self, name: str) -> FakeRelay:
+        if self.full:
+            raise AtCapacity("no track left")
+        relay = FakeRelay()
+        relay.error = self.error
+        self.relays[name] = relay
+        return relay
