@@ -17,6 +17,8 @@ from live777py.protocol.candidate import Candidate
 
 __all__ = [
     "DIRECTIONS",
+    "MAX_ATTRIBUTES",
+    "MAX_FORMATS",
     "MAX_LINES",
     "MAX_SECTIONS",
     "Attribute",
@@ -33,6 +35,12 @@ Attribute = tuple[str, str | None]
 #: The largest real offer known has some 400 lines; the bound is for those who test ours.
 MAX_LINES = 5000
 MAX_SECTIONS = 64
+
+#: Of one section, or of the session: whoever looks one up passes all of them.
+MAX_ATTRIBUTES = 1000
+
+#: Of one section: RTP has no more payload types.
+MAX_FORMATS = 128
 
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 
@@ -141,7 +149,7 @@ def parse(text: str) -> SessionDescription:
     """Read a session description.
 
     Raises:
-        InvalidOffer: it is not one, or exceeds `MAX_LINES` or `MAX_SECTIONS`.
+        InvalidOffer: it is not one, or exceeds one of the bounds above.
     """
     lines = _lines(text)
     starts = [i for i, (_, kind, _) in enumerate(lines) if kind == "m"]
@@ -189,12 +197,17 @@ def _section(lines: list[_Line]) -> MediaSection:
     match = _MEDIA.fullmatch(value)
     if match is None or int(match[2]) > _MAX_PORT:
         raise InvalidOffer(f"line {number} of the SDP is not a media description")
+    formats = tuple(match[4].split())
+    if len(formats) > MAX_FORMATS:
+        raise InvalidOffer(
+            f"line {number} of the SDP has more than {MAX_FORMATS} formats"
+        )
     return MediaSection(
         attributes=_attributes(lines[1:]),
         kind=match[1],
         port=int(match[2]),
         protocol=match[3],
-        formats=tuple(match[4].split()),
+        formats=formats,
         connection=_first(lines[1:], "c"),
     )
 
@@ -207,6 +220,11 @@ def _attributes(lines: list[_Line]) -> tuple[Attribute, ...]:
         name, colon, value = text.partition(":")
         if not name:
             raise InvalidOffer(f"line {number} of the SDP is an attribute without name")
+        if len(found) == MAX_ATTRIBUTES:
+            raise InvalidOffer(
+                f"a section of the SDP has more than {MAX_ATTRIBUTES} attributes "
+                f"(line {number})"
+            )
         found.append((name, value if colon else None))
     return tuple(found)
 

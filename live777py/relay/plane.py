@@ -82,13 +82,22 @@ class _Viewer:
 
 
 class _Ids:
-    """The free rows of a table, handed out in the order in which they came back."""
+    """The free rows of a table, handed out in the order in which they came back.
 
-    def __init__(self, count: int, what: str) -> None:
+    Args:
+        count: how many rows there are.
+        what: one of them is, for a sentence.
+        reclaim: gives back the rows that the thread has let go since anybody looked.
+    """
+
+    def __init__(self, count: int, what: str, reclaim: Callable[[], None]) -> None:
         self._free = deque(range(count))
         self._what = what
+        self._reclaim = reclaim
 
     def take(self) -> int:
+        if not self._free:
+            self._reclaim()
         if not self._free:
             raise AtCapacity(f"no room for another {self._what}: try again later")
         return self._free.popleft()
@@ -126,9 +135,10 @@ class Plane:
         engine.now = time.monotonic_ns()
         self._commands = CommandWriter(self._state, self._runner.wake)
         self._control = ControlReader(self._state)
-        self._peer_ids = _Ids(settings.max_peers, "peer")
-        self._track_ids = _Ids(settings.max_tracks, "track")
-        self._viewer_ids = _Ids(settings.max_viewers, "viewer")
+        reclaim = self._commands.advance
+        self._peer_ids = _Ids(settings.max_peers, "peer", reclaim)
+        self._track_ids = _Ids(settings.max_tracks, "track", reclaim)
+        self._viewer_ids = _Ids(settings.max_viewers, "viewer", reclaim)
         self._peers: dict[PeerId, _Peer] = {}
         self._tracks: dict[TrackId, _Track] = {}
         self._viewers: dict[ViewerId, _Viewer] = {}

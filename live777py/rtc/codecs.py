@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from live777py.errors import InvalidOffer
 from live777py.protocol.codecs import Codec, Kind
 from live777py.protocol.extensions import URIS, Extension
 from live777py.protocol.profiles import FORWARDED_CODECS
@@ -20,6 +21,14 @@ _RTCP_RANGE = range(64, 96)
 #: Where the ids of one-byte header extensions end (RFC 8285 section 4.2).
 _MAX_EXTENSION_ID = 14
 
+#: What one payload type may carry. Parameters are kept as long as the session lives, so their
+#: sum over a section is bounded too; real offers have some 10 for each, and 60 in all.
+MAX_PARAMETERS = 32
+MAX_FMTP_CHARACTERS = 1024
+MAX_SECTION_PARAMETERS = 512
+MAX_FEEDBACK = 32
+
+_NUMBER = re.compile("[0-9]{1,3}")
 _RTPMAP = re.compile(
     r"([0-9]{1,3}) +([^ /]{1,64})/([1-9][0-9]{0,6})(?:/([1-9][0-9]?))?"
 )
@@ -59,9 +68,13 @@ def offered_codecs(section: MediaSection, kind: Kind) -> tuple[OfferedCodec, ...
 
     What is not media of its own (rtx, red, FEC, comfort noise, telephone events), what we do
     not know and what is malformed is left out.
+
+    Raises:
+        InvalidOffer: it has more parameters or feedback than any real client's.
     """
     maps = _rtpmaps(section)
-    formats = {pt: _parameters(section, pt) for pt in maps}
+    formats = _formats(section, maps)
+    feedback = _feedback(section, maps)
     rtx: dict[str, int] = {}
     for pt, (name, _, _) in maps.items():
         if name.lower() == "rtx":
@@ -78,7 +91,7 @@ def offered_codecs(section: MediaSection, kind: Kind) -> tuple[OfferedCodec, ...
             channels if kind == "audio" else 1,
             formats[pt],
         )
-        found.append(OfferedCodec(codec, pt, rtx.get(str(pt)), _feedback(section, pt)))
+        found.append(OfferedCodec(codec, pt, rtx.get(str(pt)), feedback[pt]))
     return tuple(found)
 
 
@@ -140,7 +153,7 @@ def extension_attributes(extensions: tuple[OfferedExtension, ...]) -> list[Attri
 
 
 def _payload_types(section: MediaSection) -> list[int]:
-    numbers = [int(f) for f in section.formats if re.fullmatch("[0-9]{1,3}", f)]
+    numbers = [int(f) for f in section.formats if _NUMBER.fullmatch(f)]
     return [n for n in dict.fromkeys(numbers) if n < 128 and n not in _RTCP_RANGE]
 
 
@@ -149,7 +162,7 @@ def _rtpmaps(section: MediaSection) -> dict[int, tuple[str, int, int]]:
     lines = {pt: f"{pt} {text}" for pt, text in _STATIC.items()}
     for value in section.all("rtpmap"):
         number = value.partition(" ")[0]
-        if re.fullmatch("[0-9]{1,3}", number):
+        if _NUMBER.fullmatch(number):
             lines[int(number)] = value
     found = {}
     for pt in _payload_types(section):
@@ -159,26 +172,65 @@ def _rtpmaps(section: MediaSection) -> dict[int, tuple[str, int, int]]:
     return found
 
 
-def _parameters(
-    section: MediaSection, payload_type: int
-) -> tuple[tuple[str, str], ...]:
-    parameters: dict[str, str] = {}
-    for value in section.all("fmtp"):
+def _by_payload_type(section: MediaSection, name: str) -> dict[str, list[str]]:
+    """The values of an attribute by the payload type before the first blank.
+
+    Made once for a section: with a pass for each payload type, the time would be the product
+    of two numbers that are the client's choice.
+    """
+    found: dict[str, list[str]] = {}
+    for value in section.all(name):
         number, _, text = value.partition(" ")
-        if number != str(payload_type):
-            continue
-        for item in text.split(";"):
-            name, _, setting = item.strip().partition("=")
-            if name:
-                parameters.setdefault(name.strip().lower(), setting.strip())
+        found.setdefault(number, []).append(text)
+    return found
+
+
+def _formats(
+    section: MediaSection, payload_types: Iterable[int]
+) -> dict[int, tuple[tuple[str, str], ...]]:
+    lines = _by_payload_type(section, "fmtp")
+    found = {pt: _parameters(pt, lines.get(str(pt), [])) for pt in payload_types}
+    if sum(map(len, found.values())) > MAX_SECTION_PARAMETERS:
+        raise InvalidOffer(
+            f"the {section.kind} section has more than {MAX_SECTION_PARAMETERS} format "
+            "parameters"
+        )
+    return found
+
+
+def _parameters(payload_type: int, lines: list[str]) -> tuple[tuple[str, str], ...]:
+    if sum(map(len, lines)) > MAX_FMTP_CHARACTERS:
+        raise InvalidOffer(
+            f"the fmtp of payload type {payload_type} is longer than "
+            f"{MAX_FMTP_CHARACTERS} characters"
+        )
+    parameters: dict[str, str] = {}
+    for item in (item for text in lines for item in text.split(";")):
+        name, _, setting = item.strip().partition("=")
+        if name:
+            parameters.setdefault(name.strip().lower(), setting.strip())
+    if len(parameters) > MAX_PARAMETERS:
+        raise InvalidOffer(
+            f"the fmtp of payload type {payload_type} has more than {MAX_PARAMETERS} "
+            "parameters"
+        )
     return tuple(parameters.items())
 
 
-def _feedback(section: MediaSection, payload_type: int) -> frozenset[str]:
+def _feedback(
+    section: MediaSection, payload_types: Iterable[int]
+) -> dict[int, frozenset[str]]:
     # FFmpeg once wrote "a=rtcp-fb106 nack"; that is some other attribute, and ignored.
-    found = set()
-    for value in section.all("rtcp-fb"):
-        number, _, name = value.partition(" ")
-        if number in (str(payload_type), "*"):
-            found.add(" ".join(name.split()))
-    return frozenset(found)
+    lines = _by_payload_type(section, "rtcp-fb")
+    for number, names in lines.items():
+        if len(names) > MAX_FEEDBACK:
+            raise InvalidOffer(
+                f"the {section.kind} section has more than {MAX_FEEDBACK} rtcp-fb lines "
+                f"for payload type {number[:3]}"
+            )
+    of_all = _names(lines.get("*", []))
+    return {pt: of_all | _names(lines.get(str(pt), [])) for pt in payload_types}
+
+
+def _names(lines: list[str]) -> frozenset[str]:
+    return frozenset(" ".join(line.split()) for line in lines)

@@ -13,7 +13,13 @@ from typing import Literal
 
 from live777py.errors import InvalidOffer, UnusableOffer
 from live777py.protocol.codecs import KINDS, Kind
-from live777py.protocol.sdp import Attributes, MediaSection, SessionDescription, parse
+from live777py.protocol.sdp import (
+    MAX_SECTIONS,
+    Attributes,
+    MediaSection,
+    SessionDescription,
+    parse,
+)
 
 #: Hash functions that certificates may be fingerprinted with, and their digests' lengths. SHA-1
 #: and MD5 are too weak (RFC 8122 section 5), all others are unknown to our DTLS.
@@ -23,6 +29,12 @@ HASHES = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
 PROTOCOLS = frozenset(
     {"UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "RTP/SAVPF", "RTP/SAVP"}
 )
+
+#: What is kept of an offer as long as its session lives is bounded: certificates are hashed
+#: in a few ways, and simulcast has a few encodings with short names (RFC 8852 section 3.1).
+MAX_FINGERPRINTS = 16
+MAX_RIDS = 16
+MAX_RID_CHARACTERS = 255
 
 # RFC 8839 section 5.4 allows letters, digits, "+" and "/"; clients also use URL-safe base64.
 _UFRAG = re.compile(r"[0-9A-Za-z+/=_-]{4,256}")
@@ -118,6 +130,7 @@ def read_offer(text: str) -> Offer:
         description,
     ]
     _check_transport(description, sections)
+    _check_rids(sections)
     return Offer(
         description,
         sections,
@@ -136,7 +149,12 @@ def read_offer(text: str) -> Offer:
 
 def _bundle_groups(description: SessionDescription) -> list[list[str]]:
     groups = [value.split() for value in description.all("group")]
-    return [group[1:] for group in groups if group[:1] == ["BUNDLE"]]
+    bundles = [group[1:] for group in groups if group[:1] == ["BUNDLE"]]
+    if sum(map(len, bundles)) > MAX_SECTIONS:
+        raise InvalidOffer(
+            f"the offer's BUNDLE groups name more than {MAX_SECTIONS} sections"
+        )
+    return bundles
 
 
 def _sections(
@@ -152,16 +170,16 @@ def _sections(
     unclaimed = iter(
         [m for group in groups for m in group if _MID.fullmatch(m) and m not in named]
     )
+    default = description.direction or "sendrecv"
     sections = []
     for index, (media, mid) in enumerate(zip(description.media, mids, strict=True)):
         tag = mid or next(unclaimed, None)
-        direction = media.direction or description.direction or "sendrecv"
         sections.append(
             OfferedSection(
                 media,
                 tag or f"section {index}",
                 tag is not None,
-                direction,
+                media.direction or default,
                 _kind(media),
             )
         )
@@ -215,6 +233,18 @@ def _check_transport(
         )
 
 
+def _check_rids(sections: tuple[OfferedSection, ...]) -> None:
+    for section in sections:
+        if section.kind is None:
+            continue
+        rids = [value.partition(" ")[0] for value in section.media.all("rid")]
+        if len(rids) > MAX_RIDS or any(len(rid) > MAX_RID_CHARACTERS for rid in rids):
+            raise InvalidOffer(
+                f"the {section.kind} section has more than {MAX_RIDS} rids, or one of more "
+                f"than {MAX_RID_CHARACTERS} characters"
+            )
+
+
 def _values(levels: list[Attributes], name: str) -> Iterator[str]:
     """The values of an attribute at the first level that has it."""
     return next((level.all(name) for level in levels if level.first(name)), iter(()))
@@ -230,8 +260,8 @@ def _credential(levels: list[Attributes], name: str, grammar: re.Pattern[str]) -
 
 
 def _fingerprints(levels: list[Attributes]) -> tuple[tuple[str, str], ...]:
-    found = []
-    algorithms = []
+    found: list[tuple[str, str]] = []
+    algorithms: list[str] = []
     for value in _values(levels, "fingerprint"):
         algorithm, _, digest = value.partition(" ")
         algorithm, digest = algorithm.lower(), digest.strip().upper()
@@ -241,6 +271,10 @@ def _fingerprints(levels: list[Attributes]) -> tuple[tuple[str, str], ...]:
             continue
         if len(digest) != 3 * length - 1 or not _DIGEST.fullmatch(digest):
             raise InvalidOffer(f"the offer's {algorithm} fingerprint is malformed")
+        if len(found) == MAX_FINGERPRINTS:
+            raise InvalidOffer(
+                f"the offer has more than {MAX_FINGERPRINTS} fingerprints in one section"
+            )
         found.append((algorithm, digest))
     if not algorithms:
         raise InvalidOffer("the offer has no fingerprint: DTLS could not be trusted")

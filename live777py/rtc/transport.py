@@ -61,6 +61,14 @@ class _Registration:
         self.has_failed = False
 
 
+class _KeyFrames:
+    """Who is told of the key frames of a track."""
+
+    def __init__(self, callback: KeyFrameCallback) -> None:
+        self.callback = callback
+        self.has_failed = False
+
+
 class Transport:
     """Demultiplexes control packets: STUN by username fragment, the rest by peer or track.
 
@@ -76,7 +84,7 @@ class Transport:
         self._max_per_turn = max_per_turn
         self._peers: dict[int, _Registration] = {}
         self._ufrags: dict[str, _Registration] = {}
-        self._key_frames: dict[int, KeyFrameCallback] = {}
+        self._key_frames: dict[int, _KeyFrames] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._fd = -1
         self._again: asyncio.Handle | None = None
@@ -133,7 +141,7 @@ class Transport:
 
     def register_key_frames(self, track: TrackId, callback: KeyFrameCallback) -> None:
         """Call `callback(data, arrived)` for key frame packets of `track`."""
-        self._key_frames[track] = callback
+        self._key_frames[track] = _KeyFrames(callback)
 
     def unregister_key_frames(self, track: TrackId) -> None:
         """Forget the callback of a track; one without is fine."""
@@ -205,17 +213,18 @@ class Transport:
                 )
 
     def _key_frame(self, packet: ControlPacket) -> None:
-        callback = self._key_frames.get(packet.peer)
-        if callback is None:
+        registration = self._key_frames.get(packet.peer)
+        if registration is None:
             self._unknown_peer += 1
             return
         try:
-            callback(packet.data, packet.arrived)
+            registration.callback(packet.data, packet.arrived)
         except Exception:
             self._receiver_errors += 1
-            # Once: a callback that fails on one key frame would do so several times a second.
-            del self._key_frames[packet.peer]
-            logger.exception("track %d failed on a key frame", packet.peer)
+            # The next key frame may be fine, but one like it comes several times a second.
+            if not registration.has_failed:
+                registration.has_failed = True
+                logger.exception("track %d failed on a key frame", packet.peer)
 
 
 def _deliver(receiver: PeerReceiver, packet: ControlPacket) -> None:

@@ -109,11 +109,33 @@ def test_the_lines_that_are_not_needed_may_lack() -> None:
             "v=0\r\n" + "m=audio 9 RTP/AVP 0\r\n" * 65,
             "more than 64 media sections",
         ),
+        (
+            "v=0\r\n" + "a=b\r\n" * (sdp.MAX_ATTRIBUTES + 1),
+            r"more than 1000 attributes \(line 1002\)",
+        ),
+        (
+            "v=0\r\nm=audio 9 RTP/AVP 0\r\n" + "a=b\r\n" * (sdp.MAX_ATTRIBUTES + 1),
+            r"more than 1000 attributes \(line 1003\)",
+        ),
+        (
+            "v=0\r\nm=audio 9 RTP/AVP" + " 0" * (sdp.MAX_FORMATS + 1),
+            "line 2 of the SDP has more than 128 formats",
+        ),
     ],
 )
 def test_what_is_not_sdp_is_refused_with_the_place(text: str, reason: str) -> None:
     with pytest.raises(InvalidOffer, match=reason):
         parse(text)
+
+
+def test_the_bounds_themselves_are_allowed() -> None:
+    section = "m=audio 9 RTP/AVP" + " 0" * sdp.MAX_FORMATS + "\r\n"
+    attributes = "a=b\r\n" * sdp.MAX_ATTRIBUTES
+
+    (media,) = parse("v=0\r\n" + attributes + section + attributes).media
+
+    assert len(media.formats) == sdp.MAX_FORMATS
+    assert len(media.attributes) == sdp.MAX_ATTRIBUTES
 
 
 _WORD = st.from_regex("[!-9;-~]{1,12}", fullmatch=True)

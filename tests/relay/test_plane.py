@@ -272,6 +272,24 @@ def test_ids_come_back_only_when_the_loop_has_passed_the_removal() -> None:
         assert r.plane.add_track() == track
 
 
+def test_ids_that_the_thread_has_let_go_are_found_without_another_command() -> None:
+    settings = dataclasses.replace(THREADED, max_peers=1, max_tracks=1)
+    with udp() as sock:
+        plane = Plane(sock, settings)
+        plane.start()
+        try:
+            peer, track = plane.add_peer(), plane.add_track()
+            plane.remove_track(track)
+            plane.remove_peer(peer)
+            _until(lambda: plane.counters()["commands"] == 2)
+            # Nothing has drained control packets or posted a command since.
+            assert plane.counters()["graves"] == 2
+            assert plane.add_peer() == peer
+            assert plane.add_track() == track
+        finally:
+            plane.stop()
+
+
 def test_a_reused_id_begins_with_clean_numbers() -> None:
     settings = dataclasses.replace(SMALL, max_tracks=1)
     with rig(settings) as r:

@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from live777py.errors import InvalidOffer
 from live777py.protocol.codecs import Codec, Kind
 from live777py.protocol.extensions import FORWARDED, Extension
-from live777py.protocol.sdp import MediaSection, parse
+from live777py.protocol.sdp import Attribute, MediaSection, parse
+from live777py.rtc import codecs
 from live777py.rtc.codecs import (
     OfferedCodec,
     OfferedExtension,
@@ -110,6 +117,68 @@ def test_malformed_lines_are_as_if_they_were_not_there() -> None:
 
     assert vp8.payload_type == 96
     assert vp8.feedback == {""}
+
+
+def fmtp(payload_type: int, count: int) -> str:
+    return f"a=fmtp:{payload_type} " + ";".join(f"p{n}={n}" for n in range(count))
+
+
+def test_the_parameters_of_a_payload_type_are_bounded() -> None:
+    rtpmap = "a=rtpmap:96 VP8/90000"
+    most = codecs.MAX_PARAMETERS
+    longest = "a=fmtp:96 " + "x" * codecs.MAX_FMTP_CHARACTERS
+
+    assert len(offered(section("96", rtpmap, fmtp(96, most)))[0].codec.parameters) == 32
+    assert len(offered(section("96", rtpmap, longest))[0].codec.fmtp) == 1024
+    with pytest.raises(InvalidOffer, match="type 96 has more than 32 parameters"):
+        offered(section("96", rtpmap, fmtp(96, most + 1)))
+    with pytest.raises(InvalidOffer, match="type 96 is longer than 1024 characters"):
+        offered(section("96", rtpmap, longest, "a=fmtp:96 x"))
+
+
+def test_the_parameters_of_a_section_are_bounded() -> None:
+    numbers = [n for n in range(128) if n not in range(64, 96)]
+
+    def media(count: int) -> MediaSection:
+        lines = [f"a=rtpmap:{n} VP8/90000\n{fmtp(n, 32)}" for n in numbers[:count]]
+        return section(" ".join(map(str, numbers)), *lines)
+
+    assert len(offered(media(16))) == 16
+    with pytest.raises(InvalidOffer, match="more than 512 format parameters"):
+        offered(media(17))
+
+
+@pytest.mark.parametrize("number", ["96", "*"])
+def test_the_feedback_of_a_payload_type_is_bounded(number: str) -> None:
+    lines = [f"a=rtcp-fb:{number} x{n}" for n in range(codecs.MAX_FEEDBACK + 1)]
+
+    (vp8,) = offered(section("96", "a=rtpmap:96 VP8/90000", *lines[1:]))
+    assert len(vp8.feedback) == codecs.MAX_FEEDBACK
+    with pytest.raises(InvalidOffer, match="more than 32 rtcp-fb lines"):
+        offered(section("96", "a=rtpmap:96 VP8/90000", *lines))
+
+
+class Counting(tuple[Attribute, ...]):
+    """Attributes that know how often somebody went through them."""
+
+    passes = 0
+
+    def __iter__(self) -> Iterator[Attribute]:
+        self.passes += 1
+        return super().__iter__()
+
+
+def test_the_lines_are_read_as_often_for_many_payload_types_as_for_one() -> None:
+    def passes(numbers: range) -> int:
+        media = section(
+            " ".join(map(str, numbers)),
+            *(f"a=rtpmap:{n} VP8/90000\na=rtcp-fb:{n} nack" for n in numbers),
+        )
+        attributes = Counting(media.attributes)
+        assert len(offered(replace(media, attributes=attributes))) == len(numbers)
+        return attributes.passes
+
+    assert passes(range(96, 128)) == passes(range(96, 97)) == 3
 
 
 def test_payload_types_that_look_like_rtcp_are_not_used() -> None:

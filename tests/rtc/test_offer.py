@@ -193,6 +193,31 @@ def test_offers_that_nobody_could_serve_are_unusable(
         read_offer(text)
 
 
+@pytest.mark.parametrize(
+    ("session", "extra", "reason"),
+    [
+        ("a=group:BUNDLE 0" + " x" * 64, "", "name more than 64 sections"),
+        ("a=group:BUNDLE 0\n" * 65, "", "name more than 64 sections"),
+        ("a=group:BUNDLE 0", f"{FINGERPRINT}\n" * 16, "more than 16 fingerprints"),
+        ("a=group:BUNDLE 0", "a=rid:1 send\n" * 17, "more than 16 rids"),
+        ("a=group:BUNDLE 0", f"a=rid:{'1' * 256} send", "more than 255 characters"),
+    ],
+)
+def test_what_a_session_would_keep_is_bounded(
+    session: str, extra: str, reason: str
+) -> None:
+    with pytest.raises(InvalidOffer, match=reason):
+        read_offer(offer(audio(extra=extra), session=session))
+
+
+def test_the_rids_of_rejected_sections_are_not_looked_at() -> None:
+    rejected = video(extra="a=rid:1 send\n" * 17).replace("m=video 9", "m=video 0")
+
+    checked = read_offer(offer(audio(), rejected))
+
+    assert [s.kind for s in checked.sections] == ["audio", None]
+
+
 def test_an_offer_without_any_section_is_invalid() -> None:
     with pytest.raises(InvalidOffer, match="no media section"):
         read_offer("v=0\r\n")

@@ -193,17 +193,43 @@ async def test_a_receiver_that_raises_is_logged_once_and_stops_nobody(
     ]
 
 
-async def test_a_key_frame_callback_that_raises_is_not_called_again(
+async def test_a_key_frame_callback_that_raises_is_logged_once_and_called_again(
     source: Source, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(_data: bytes, _arrived: int) -> None:
-        raise RuntimeError("a bug")
+    got: list[bytes] = []
+
+    def picky(data: bytes, _arrived: int) -> None:
+        got.append(data)
+        if data == b"bad":
+            raise RuntimeError("a bug")
 
     with Transport(source) as transport:
-        transport.register_key_frames(TrackId(4), broken)
-        for _ in range(3):
-            source.put(Control.KEY_FRAME, b"k", peer=4)
+        transport.register_key_frames(TrackId(4), picky)
+        for data in (b"bad", b"good", b"bad"):
+            source.put(Control.KEY_FRAME, data, peer=4)
         await turns()
+        assert got == [b"bad", b"good", b"bad"]
+        assert transport.counters()["control_receiver_errors"] == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "track 4 failed on a key frame"
+    ]
+
+
+async def test_a_key_frame_callback_may_unregister_itself_and_then_raise(
+    source: Source, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Transport(source) as transport:
+
+        def last(_data: bytes, _arrived: int) -> None:
+            transport.unregister_key_frames(TrackId(4))
+            raise RuntimeError("a bug")
+
+        transport.register_key_frames(TrackId(4), last)
+        source.put(Control.KEY_FRAME, b"k", peer=4)
+        source.put(Control.KEY_FRAME, b"k", peer=4)
+        await turns()
+        assert transport.counters()["control_receiver_errors"] == 1
+        assert transport.counters()["control_unknown_peer"] == 1
     assert len(caplog.records) == 1
 
 

@@ -34,6 +34,9 @@ from tests.support.media import annex_b_units, picture
 
 WIDTH, HEIGHT, RATE = 640, 360, 30
 
+#: Seconds between the last packet and the end of the session.
+LINGER = 0.3
+
 #: NAL units that muxers add and take away: parameter sets and delimiters.
 _NOT_MEDIA = (7, 8, 9)
 
@@ -128,6 +131,8 @@ def publish(url: str, path: Path, seconds: float) -> None:
                 put(b"A", bytes(packet))
                 output.mux(packet)
         record.flush()
+        # The DELETE that comes now may overtake media that the server has yet to read.
+        time.sleep(LINGER)
 
 
 def _certificate(folder: Path) -> dict[str, str]:

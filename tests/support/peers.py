@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import TracebackType
 from typing import Self
 
@@ -16,21 +17,29 @@ from aiortc.codecs import get_capabilities
 from tests.support.loopback import loopback_only
 from tests.support.signalling import Signalling
 
+CONNECT_TIMEOUT = 10.0
+
 
 class AiortcClient:
     """A peer connection of stock aiortc and its session.
 
-    `async with` connects; leaving deletes the session.
+    `async with` returns when connected; leaving deletes the session.
     """
 
     def __init__(self, url: str) -> None:
+        self._settled = asyncio.Event()
         self.signalling = Signalling(url)
         # Not max-bundle: aiortc then takes the candidates of the last section alone,
         # while a bundle's are in its first.
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.connection.on("connectionstatechange", self._state_changed)
 
     def _prepare(self) -> None:
         """Add transceivers; called before the offer is made."""
+
+    def _state_changed(self) -> None:
+        if self.connection.connectionState in ("connected", "failed", "closed"):
+            self._settled.set()
 
     async def __aenter__(self) -> Self:
         try:
@@ -42,6 +51,10 @@ class AiortcClient:
             await self.connection.setRemoteDescription(
                 RTCSessionDescription(sdp=answer, type="answer")
             )
+            # The server counts as published what is connected, not what was answered.
+            await asyncio.wait_for(self._settled.wait(), CONNECT_TIMEOUT)
+            if self.connection.connectionState != "connected":
+                raise ConnectionError("ICE or DTLS failed")
         except BaseException:
             await self.connection.close()
             raise
