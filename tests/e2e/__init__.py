@@ -1,0 +1,1 @@
+"""End to end: real programs against a real server."""
