@@ -1,0 +1,120 @@
+"""A published stream of an exact rate: H.264 in form, 2.5 Mbit/s, never encoded.
+
+The server looks at NAL unit types and parameter sets, and viewers here decode nothing,
+so slices are filled with noise. What it costs to forward is the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from types import TracebackType
+from typing import Self
+
+from live777py.protocol.codecs import Format
+from live777py.protocol.rtcp import PictureLoss
+from tests.support.media import RtpStream
+from tests.support.offers import OfferedMedia, h264, video
+from tests.support.rtp_client import RtpClient
+
+RATE = 30
+KEY_INTERVAL = 60
+KEY_SECONDS = KEY_INTERVAL / RATE
+CLOCK_RATE = 90_000
+SSRC = 0x11223344
+
+#: High profile, level 3.1, 1280×720.
+_SPS = bytes.fromhex("6764001facb402802dd080000003008000001e478c1950")
+_PPS = bytes.fromhex("68ef3cb0")
+_START = b"\x00\x00\x00\x01"
+
+#: Seven and 65 full packets: 2.5 Mbit/s and 238 packets a second.
+_SLICE = 7 * 1148
+_KEY_SLICE = 65 * 1148
+
+#: The High profile that the stream really has, and what all browsers offer beside it.
+OFFERED: OfferedMedia = video(h264("64001f"), h264("42e01f"))
+
+
+def pictures(seed: int = 1) -> list[bytes]:
+    """One period of access units, the key frame first."""
+    noise = random.Random(seed)
+    units = [
+        _START + _SPS + _START + _PPS + _START + b"\x65" + _noise(noise, _KEY_SLICE)
+    ]
+    units += [_START + b"\x41" + _noise(noise, _SLICE) for _ in range(KEY_INTERVAL - 1)]
+    return units
+
+
+def _noise(noise: random.Random, size: int) -> bytes:
+    """Bytes that contain no start code."""
+    return bytes(byte | 1 for byte in noise.randbytes(size))
+
+
+class Publisher:
+    """Publishes the stream in real time while it is open.
+
+    Attributes:
+        sent: packets so far.
+    """
+
+    def __init__(self, url: str, *, is_deaf: bool = False) -> None:
+        self.sent = 0
+        self._is_deaf = is_deaf
+        self._client = RtpClient.publisher(url, video(h264("64001f"), ssrc=SSRC))
+        self._stream = RtpStream(96, SSRC, Format.H264)
+        self._running = asyncio.Event()
+        self._running.set()
+        self._idle = asyncio.Event()
+        self._task: asyncio.Task[None]
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        await self._client.aclose()
+
+    async def pause(self) -> None:
+        """Stop between two pictures; returns when nothing more is being sent."""
+        self._idle.clear()
+        self._running.clear()
+        await self._idle.wait()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._running.set()
+
+    def _is_asked_for_key_frame(self) -> bool:
+        asked = bool(self._client.rtcp_of(PictureLoss))
+        self._client.rtcp.clear()
+        return asked and not self._is_deaf
+
+    async def _run(self) -> None:
+        period = pictures()
+        index = position = 0
+        due = time.monotonic()
+        while True:
+            if not self._running.is_set():
+                self._idle.set()
+                await self._running.wait()
+                due = time.monotonic()
+            if self._is_asked_for_key_frame():
+                position = 0
+            timestamp = index * CLOCK_RATE // RATE
+            packets = self._stream.packets(period[position], timestamp)
+            await self._client.send_rtp(*packets)
+            self.sent += len(packets)
+            index += 1
+            position = (position + 1) % len(period)
+            due += 1 / RATE
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
