@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,14 +10,12 @@ from hypothesis import strategies as st
 
 from live777py.protocol.codecs import Format
 from live777py.protocol.rtcp import PictureLoss, ReceiverReport
-from tests.support import ffmpeg_whip, media
+from tests.support import media
 from tests.support.counting_viewer import CountingViewer, Received, ViewerLoop
-from tests.support.offers import VP8, audio, h264, video
+from tests.support.offers import VP8, h264, video
 from tests.support.rtp_client import RtpClient
 from tests.support.server import running
 from tests.support.signalling import Refused
-from tests.support.whep_client import WhepClient
-from tests.support.whip_client import ColourTrack, ToneTrack, WhipClient
 
 HIGH = h264("64001f")
 SSRC = 4321
@@ -126,36 +123,3 @@ async def test_counting_viewers_count_what_was_published() -> None:
         await asyncio.wait_for(viewers[0].client.closed.wait(), 5)
         for viewer in viewers:
             await viewer.leave(loop, delete=viewer is viewers[1])
-
-
-@pytest.mark.parametrize("codec", ["VP8", "H264"])
-async def test_aiortc_publishes_and_plays(codec: str) -> None:
-    red, blue = (200, 40, 40), (30, 40, 210)
-    picture = ColourTrack(red)
-    async with (
-        running() as server,
-        WhipClient(f"{server.url}/whip/cam", picture, ToneTrack(), codec=codec),
-        WhepClient(f"{server.url}/whep/cam") as viewer,
-    ):
-        await viewer.until(lambda: viewer.shows(red) and viewer.loudness > 1000)
-        picture.colour = blue
-        await viewer.until(lambda: viewer.shows(blue))
-
-
-async def test_ffmpegs_whip_muxer_arrives_bit_exact(tmp_path: Path) -> None:
-    record = tmp_path / "sent.bin"
-    async with (
-        running() as server,
-        RtpClient.viewer(
-            f"{server.url}/whep/cam", video(h264("640028"), h264()), audio()
-        ) as viewer,
-    ):
-        process = await ffmpeg_whip.start(f"{server.url}/whip/cam", record, seconds=2)
-        _, errors = await asyncio.wait_for(process.communicate(), 20)
-        assert process.returncode == 0, errors.decode()
-        sent = ffmpeg_whip.read_recording(record)
-        await viewer.until(lambda: len(viewer.rtp_of("audio")) >= len(sent.audio))
-        access_units = media.h264_access_units(viewer.rtp_of("video"))
-    assert [ffmpeg_whip.media_units(unit) for unit in access_units] == sent.video
-    assert [packet.payload for packet in viewer.rtp_of("audio")] == sent.audio
-    assert all(unit in access_units[0] for unit in sent.parameter_sets)
