@@ -26,6 +26,7 @@ from live777py.rtc.reports import WallClock
 from live777py.rtc.tracks import StreamTracks
 from live777py.rtc.transport import Transport
 from live777py.rtc.viewer import Viewer
+from live777py.rtc.watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Engine(Media):
             plane.on_failure = self._plane_failed
             await _compile()
             plane.start()
+            stack.enter_context(Watch(plane.counters))
             self.hosts = tuple(dict.fromkeys(address.host for address in addresses))
             self._resources = Resources(
                 plane=plane,
