@@ -446,17 +446,17 @@ class Plane:
     def peer_stats(self, peer: PeerId) -> PeerStats:
         """What a peer has sent and was sent."""
         self._peer(peer)
-        return stats.peer_stats(self._state.peers[peer])
+        return stats.peer_stats(self._state.peers, peer)
 
     def track_stats(self, track: TrackId) -> TrackStats:
         """How a track is doing."""
         self._track(track)
-        return stats.track_stats(self._state.tracks[track])
+        return stats.track_stats(self._state.tracks, track)
 
     def viewer_stats(self, viewer: ViewerId) -> ViewerStats:
         """What a viewer was sent of its track."""
         self._viewer(viewer)
-        return stats.viewer_stats(self._state.viewers[viewer])
+        return stats.viewer_stats(self._state.viewers, viewer)
 
     def counters(self) -> dict[str, int]:
         """Everything that the plane counts since it was made."""

@@ -3,47 +3,55 @@
 from __future__ import annotations
 
 from .seam import PeerStats, TrackStats, ViewerStats
-from .tables import Record
+from .tables import Table
 
 
-def peer_stats(row: Record) -> PeerStats:
+def _columns(table: Table, index: int) -> dict[str, int]:
+    """A row by column names, copied in one go: column by column takes ten times as long."""
+    return dict(zip(table.dtype.names or (), table.item(index), strict=True))
+
+
+def peer_stats(table: Table, index: int) -> PeerStats:
     """What a peer has sent and was sent."""
+    row = _columns(table, index)
     return PeerStats(
-        last_received=int(row.last_received),
-        packets_received=int(row.packets_received),
-        bytes_received=int(row.bytes_received),
-        packets_sent=int(row.packets_sent),
-        bytes_sent=int(row.bytes_sent),
-        send_errors=int(row.send_errors),
+        last_received=row["last_received"],
+        packets_received=row["packets_received"],
+        bytes_received=row["bytes_received"],
+        packets_sent=row["packets_sent"],
+        bytes_sent=row["bytes_sent"],
+        send_errors=row["send_errors"],
     )
 
 
-def track_stats(row: Record) -> TrackStats:
+def track_stats(table: Table, index: int) -> TrackStats:
     """How a track is doing."""
-    has_begun = bool(row.packets > 0)
+    row = _columns(table, index)
+    has_begun = row["packets"] > 0
     return TrackStats(
-        ssrc=int(row.ssrc) if has_begun else -1,
-        payload_type=int(row.payload_type) if has_begun else -1,
-        packets=int(row.packets),
-        bytes=int(row.bytes),
-        base_sequence=int(row.base_sequence),
-        highest_sequence=int(row.highest_sequence),
-        received=int(row.received),
-        jitter=int(row.jitter) >> 4,
-        key_frames=int(row.key_frames),
-        last_arrival=int(row.last_arrival),
-        last_timestamp=int(row.last_timestamp),
-        timestamp_offset=int(row.timestamp_offset),
-        viewers=int(row.viewers),
+        ssrc=row["ssrc"] if has_begun else -1,
+        payload_type=row["payload_type"] if has_begun else -1,
+        packets=row["packets"],
+        bytes=row["bytes"],
+        base_sequence=row["base_sequence"],
+        highest_sequence=row["highest_sequence"],
+        received=row["received"],
+        jitter=row["jitter"] >> 4,
+        key_frames=row["key_frames"],
+        last_arrival=row["last_arrival"],
+        last_timestamp=row["last_timestamp"],
+        timestamp_offset=row["timestamp_offset"],
+        viewers=row["viewers"],
     )
 
 
-def viewer_stats(row: Record) -> ViewerStats:
+def viewer_stats(table: Table, index: int) -> ViewerStats:
     """What a viewer was sent; its sequence numbers are extended ones."""
+    row = _columns(table, index)
     return ViewerStats(
-        packets=int(row.packets),
-        octets=int(row.octets),
-        timestamp_offset=int(row.timestamp_offset),
-        first_sequence=int(row.first_sent_plus_one) - 1,
-        last_sequence=int(row.last_sent_plus_one) - 1,
+        packets=row["packets"],
+        octets=row["octets"],
+        timestamp_offset=row["timestamp_offset"],
+        first_sequence=row["first_sent_plus_one"] - 1,
+        last_sequence=row["last_sent_plus_one"] - 1,
     )

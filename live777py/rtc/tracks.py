@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 #: promise another profile than its encoder makes (OBS always says 42e01f).
 PARAMETER_SETS_TIMEOUT = 0.5
 
+#: Nanoseconds for which all viewers share one reading of the clocks.
+READING_AGE = 50_000_000
+
 
 class PublishingPeer(Protocol):
     """What the tracks ask of a publisher."""
@@ -78,6 +81,8 @@ class StreamTracks:
         self.stream_id = secrets.token_hex(8)
         self.tracks: dict[Kind, Track] = {}
         self.publisher: PublishingPeer | None = None
+        self._reading: Reading[Kind] | None = None
+        self._reading_taken = 0
         self._plane = plane
         self._transport = transport
         self._viewers: set[ViewingPeer] = set()
@@ -120,6 +125,7 @@ class StreamTracks:
     ) -> None:
         """A publisher is connected: its media is what the stream now carries."""
         self.publisher = publisher
+        self._reading = None
         for item in media:
             track = self.tracks[item.kind]
             track.media = item
@@ -154,8 +160,16 @@ class StreamTracks:
             self.publisher.request_key_frame()
 
     def reading(self, now: int) -> Reading[Kind] | None:
-        """What the outgoing clocks show at `now`; None while nobody publishes."""
-        return None if self.publisher is None else self.publisher.reading(now)
+        """What the outgoing clocks show, now or a moment ago; None while nobody publishes.
+
+        It is a pair of clocks read at once, so its age does not matter to a sender report.
+        """
+        if self.publisher is None:
+            return None
+        if self._reading is None or now - self._reading_taken >= READING_AGE:
+            self._reading = self.publisher.reading(now)
+            self._reading_taken = now
+        return self._reading
 
     async def described(self) -> None:
         """Wait until the publisher's parameter sets are known, but not for long."""

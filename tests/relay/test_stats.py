@@ -5,15 +5,15 @@ from live777py.relay.tables import PEER, TRACK, VIEWER, records
 
 
 def test_what_has_not_begun_says_so() -> None:
-    track = track_stats(records(1, TRACK)[0])
+    track = track_stats(records(1, TRACK), 0)
     assert (track.ssrc, track.payload_type, track.last_arrival) == (-1, -1, 0)
-    viewer = viewer_stats(records(1, VIEWER)[0])
+    viewer = viewer_stats(records(1, VIEWER), 0)
     assert (viewer.first_sequence, viewer.last_sequence) == (-1, -1)
-    assert peer_stats(records(1, PEER)[0]).last_received == 0
+    assert peer_stats(records(1, PEER), 0).last_received == 0
 
 
 def test_jitter_is_scaled_down() -> None:
-    row = records(1, TRACK)[0]
-    row.packets = 1
-    row.jitter = 33
-    assert track_stats(row).jitter == 2
+    table = records(1, TRACK)
+    table[0].packets = 1
+    table[0].jitter = 33
+    assert track_stats(table, 0).jitter == 2
