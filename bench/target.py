@@ -43,11 +43,13 @@ class Target(Protocol):
 
     Attributes:
         name: its column of the table.
-        has_many_streams: whether more than one can be published to it.
     """
 
     name: str
-    has_many_streams: bool
+
+    @property
+    def has_many_streams(self) -> bool:
+        """Whether more than one can be published to it."""
 
     def running(self) -> AbstractAsyncContextManager[Running]:
         """The server for the time of one measurement, on the server's core."""
