@@ -9,6 +9,8 @@ from pylibsrtp._binding import ffi
 
 from .seam import SrtpKeys
 
+#: The replay window for what is received: how far back a sequence may jump.
+RECEIVED = 8192
 #: What libsrtp's replay window may be: it counts in a signed 16-bit number.
 MIN_WINDOW = 64
 MAX_WINDOW = 16_384
@@ -46,8 +48,8 @@ def create(keys: SrtpKeys, history: int) -> Sessions:
         history: packets of which any may be retransmitted. libsrtp moves a window of so
             many bits at every packet: 8,192 of them took longer than encryption.
     """
-    window = min(max(history, MIN_WINDOW), MAX_WINDOW)
+    sent = min(max(history, MIN_WINDOW), MAX_WINDOW)
     return Sessions(
-        _session(keys.receive, Policy.SSRC_ANY_INBOUND, keys.profile, window),
-        _session(keys.send, Policy.SSRC_ANY_OUTBOUND, keys.profile, window),
+        _session(keys.receive, Policy.SSRC_ANY_INBOUND, keys.profile, RECEIVED),
+        _session(keys.send, Policy.SSRC_ANY_OUTBOUND, keys.profile, sent),
     )
