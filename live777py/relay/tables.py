@@ -72,6 +72,8 @@ ENGINE = _record(
     "output_packets",
     "output_messages",
     "waits",
+    "coalesce",
+    "is_full",
     "parked_head",
     "parked_tail",
 )
@@ -443,4 +445,5 @@ def allocate(settings: PlaneSettings) -> Memory:
     state.engine[0].history = settings.history
     state.engine[0].control_rows = settings.control_rows
     state.engine[0].gso = int(settings.gso)
+    state.engine[0].coalesce = int(settings.coalesce * 1_000_000_000)
     return Memory(state, history, packets)

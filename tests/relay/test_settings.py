@@ -22,6 +22,8 @@ from live777py.relay.settings import PlaneSettings
         ("output_packets", 63),
         ("output_packets", 1025),
         ("threads", -1),
+        ("coalesce", -1),
+        ("coalesce", 1),
     ],
 )
 def test_impossible_bounds_are_refused(name: str, value: int) -> None:
