@@ -11,8 +11,6 @@ queue in the network.
 
 from __future__ import annotations
 
-import numpy as np
-
 from .cfuncs import address_of, compiled, inlined, int64, peek, store_release
 from .header import element
 from .numbering import SECOND
@@ -94,8 +92,10 @@ class ArrivalReader:
         """What was written from `position` on, as far as it is still there."""
         head = peek(self._heads + 8 * peer)
         first = max(position, head - ARRIVALS)
-        places = np.arange(first, head) & (ARRIVALS - 1)
-        words = self._words[peer, places].tolist()
+        row = self._words[peer]
+        start = first & (ARRIVALS - 1)
+        end = start + head - first
+        words = row[start:end].tolist() + row[: max(0, end - ARRIVALS)].tolist()
         # Rows that the thread may have been writing over while they were read.
         overtaken = max(0, peek(self._heads + 8 * peer) + 1 - ARRIVALS - first)
         packets = [(word & 0xFFFF, word >> 16) for word in words[overtaken:]]

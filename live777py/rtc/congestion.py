@@ -6,12 +6,12 @@ in, feedback packets go out; who calls owns the timer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from live777py.protocol.transport_feedback import TransportFeedback
 
 #: Seconds between two feedback packets. Senders expect 50 to 100 ms.
-INTERVAL = 0.08
+INTERVAL = 0.09
 #: In microseconds.
 TICK = 250
 REFERENCE = 64_000
@@ -33,7 +33,7 @@ class TransportWideFeedback:
         #: The highest number so far, extended, and the first that nobody was told of.
         self._highest = -1
         self._next = 0
-        #: Arrival times by extended number, of about the last `REORDERING`.
+        #: Arrival times by extended number, of the last `REORDERING` at least.
         self._times: dict[int, int] = {}
 
     def feedback(
@@ -45,19 +45,27 @@ class TransportWideFeedback:
             packets: pairs of a 16-bit number and a time in µs, in order of arrival.
             media_ssrc: some source of the publisher.
         """
+        times = self._times
         for number, arrived in packets:
-            self._take(number, arrived)
+            step = number - self._highest & 0xFFFF
+            if 0 < step <= MAX_STEP and times:
+                self._highest += step
+                times[self._highest] = arrived
+            else:
+                self._take(number, arrived)
         made = []
         end = self._highest + 1
         while self._next < end:
             feedback, self._next = self._make(self._next, end, media_ssrc)
             if feedback is not None:
                 made.append(feedback)
-        for number in [n for n in self._times if n < end - REORDERING]:
-            del self._times[number]
+        if len(self._times) > 2 * REORDERING:
+            recent = end - REORDERING
+            self._times = {n: t for n, t in self._times.items() if n >= recent}
         return made
 
     def _take(self, number: int, arrived: int) -> None:
+        """Take in a packet that does not follow the others."""
         if self._highest < 0:
             self._begin(0x10000 | number)
         step = ((number - self._highest + 0x8000) & 0xFFFF) - 0x8000
@@ -84,7 +92,10 @@ class TransportWideFeedback:
         reference = -1
         before = 0
         received = []
-        for number, arrived in self._known(first, end):
+        for number in range(first, end):
+            arrived = self._times.get(number)
+            if arrived is None:
+                continue
             if reference < 0:
                 reference = arrived // REFERENCE
                 before = reference * (REFERENCE // TICK)
@@ -109,10 +120,6 @@ class TransportWideFeedback:
             ),
             end,
         )
-
-    def _known(self, first: int, end: int) -> Iterator[tuple[int, int]]:
-        times = self._times
-        return ((n, times[n]) for n in range(first, end) if n in times)
 
 
 def _signed24(number: int) -> int:

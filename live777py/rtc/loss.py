@@ -125,16 +125,18 @@ class Losses:
             self._give_up(len(self._missing) + gap.missing)
             self._missing.clear()
             self._has_lost = True
-        else:
-            wait = GRACE if self._may_request else LATENESS
-            for i in range(gap.missing):
-                self._missing[gap.first + i] = _Missing(
-                    (gap.sequence + i) & 0xFFFF, gap.arrived, gap.arrived + wait
-                )
-        self._schedule()
+            self.next_deadline = None
+            return
+        due = gap.arrived + (GRACE if self._may_request else LATENESS)
+        for i in range(gap.missing):
+            self._missing[gap.first + i] = _Missing(
+                (gap.sequence + i) & 0xFFFF, gap.arrived, due
+            )
+        if self.next_deadline is None or due < self.next_deadline:
+            self.next_deadline = due
 
     def due(self, now: int, find: Callable[[Sequence[int]], Found]) -> list[int]:
-        """Forget what has come or never will.
+        """Look at the packets whose time it is; forget those that came or never will.
 
         Args:
             now: the time.
@@ -143,22 +145,28 @@ class Losses:
         Returns:
             The 16-bit sequence numbers to ask for now, in order.
         """
-        if self._missing:
-            found = find(tuple(self._missing))
-            for number, arrived in found.arrivals.items():
-                self._arrived(self._missing.pop(number), arrived)
-            self._forget(now, found.oldest)
+        doubtful = [n for n, item in self._missing.items() if item.due <= now]
+        found = find(doubtful)
         requested = []
-        interval = self._round_trip.interval
-        for item in self._missing.values():
-            if item.due <= now:
-                item.due = now + interval
+        for number in doubtful:
+            item = self._missing[number]
+            arrived = found.arrivals.get(number)
+            if arrived is not None:
+                self._arrived(item, arrived)
+                del self._missing[number]
+            elif number < found.oldest or self._is_hopeless(item, now):
+                self._give_up(1)
+                del self._missing[number]
+            else:
                 item.requests += 1
                 item.first_request = item.first_request or now
-                requested.append(item.sequence)
+                requested.append(item)
+        interval = self._round_trip.interval
+        for item in requested:
+            item.due = min(now + interval, item.noticed + PATIENCE)
         self.counters.requests += len(requested)
-        self._schedule()
-        return requested
+        self.next_deadline = min((m.due for m in self._missing.values()), default=None)
+        return [item.sequence for item in requested]
 
     def take_lost(self) -> bool:
         """Whether anything was given up since this was asked before."""
@@ -175,28 +183,10 @@ class Losses:
             # was not, the estimate grows, and the next packets are asked for less often.
             self._round_trip.measured(arrived - item.first_request)
 
-    def _forget(self, now: int, oldest: int) -> None:
-        gone = [
-            number
-            for number, item in self._missing.items()
-            if number < oldest or self._is_hopeless(item, now)
-        ]
-        for number in gone:
-            del self._missing[number]
-        self._give_up(len(gone))
-
     def _is_hopeless(self, item: _Missing, now: int) -> bool:
-        if not self._may_request:
-            return item.due <= now
-        is_spent = item.requests >= MAX_REQUESTS and item.due <= now
+        is_spent = not self._may_request or item.requests >= MAX_REQUESTS
         return is_spent or now - item.noticed >= PATIENCE
 
     def _give_up(self, count: int) -> None:
         self.counters.lost += count
         self._has_lost = self._has_lost or count > 0
-
-    def _schedule(self) -> None:
-        self.next_deadline = min(
-            (min(item.due, item.noticed + PATIENCE) for item in self._missing.values()),
-            default=None,
-        )

@@ -13,7 +13,7 @@ from live777py.protocol.codecs import Kind
 from live777py.protocol.extensions import FORWARDED, Extension
 from live777py.relay.seam import Gap, TrackStats
 from live777py.rtc.congestion import INTERVAL, TransportWideFeedback
-from live777py.rtc.loss import LossCounters, Losses
+from live777py.rtc.loss import GRACE, LossCounters, Losses
 from live777py.rtc.negotiation import (
     LocalParameters,
     ReceivedMedia,
@@ -40,6 +40,8 @@ class Publisher(RtcPeer):
         super().__init__(resources, tracks)
         self._media: dict[Kind, ReceivedMedia] = {}
         self._reports: PublisherReports
+        #: Requests for key frames that were sent.
+        self.key_frame_requests = 0
         #: When this publisher took over: what the tracks count of before is not its.
         self._started = 0
         self._requests = KeyFrameRequests()
@@ -52,6 +54,8 @@ class Publisher(RtcPeer):
         #: None where transport-wide feedback was not agreed.
         self._congestion: TransportWideFeedback | None = None
         self._congestion_timer: asyncio.TimerHandle | None = None
+        #: One of the publisher's sources, -1 when it is to be looked up.
+        self._ssrc = -1
         #: How far the plane's log of arrivals has been read.
         self._arrivals = 0
 
@@ -162,6 +166,7 @@ class Publisher(RtcPeer):
         feedback = self._media["video"].feedback
         if is_due and feedback & {"nack pli", "ccm fir"}:
             fir = "nack pli" not in feedback
+            self.key_frame_requests += 1
             self._send_rtcp(*self._reports.key_frame_request(ssrc, fir=fir))
         self._schedule()
 
@@ -180,7 +185,8 @@ class Publisher(RtcPeer):
             self._loss_timer.cancel()
             self._loss_timer = None
         if deadlines:
-            delay = max(0, min(deadlines) - now) / NANOSECONDS
+            # Not for each gap alone: whoever loses much is looked after in turns.
+            delay = max(GRACE, min(deadlines) - now) / NANOSECONDS
             self._loss_timer = self._loop.call_later(delay, self._mend)
 
     def _ask_again(self, kind: Kind, losses: Losses, now: int) -> None:
@@ -195,9 +201,14 @@ class Publisher(RtcPeer):
         self._congestion_timer = self._loop.call_later(INTERVAL, self._send_congestion)
         packets, self._arrivals = self._plane.arrivals(self._id, self._arrivals)
         if packets:
-            ssrc = max(0, *(stats.ssrc for stats in self._stats().values()))
-            for feedback in self._congestion.feedback(packets, ssrc):
+            for feedback in self._congestion.feedback(packets, self._some_ssrc()):
                 self._send_rtcp(*self._reports.feedback(feedback))
+
+    def _some_ssrc(self) -> int:
+        """An SSRC of the publisher: some senders pass over feedback to others' sources."""
+        if self._ssrc < 0:
+            self._ssrc = max(-1, *(stats.ssrc for stats in self._stats().values()))
+        return max(0, self._ssrc)
 
     def _schedule(self, delay: float | None = None) -> None:
         if self._request_timer is not None:
@@ -219,6 +230,8 @@ class Publisher(RtcPeer):
         return next(iter(self._media["video"].ssrcs), None)
 
     def _report(self, now: int) -> list[rtcp.Packet]:
+        # An encoder that starts again takes another SSRC.
+        self._ssrc = -1
         return self._reports.reports(self._stats().values(), now)
 
     def _receive(self, packet: rtcp.Packet, now: int) -> None:

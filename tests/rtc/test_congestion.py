@@ -7,7 +7,6 @@ from live777py.protocol import rtcp
 from live777py.protocol.transport_feedback import TransportFeedback
 from live777py.rtc.congestion import (
     MAX_COUNT,
-    MAX_STEP,
     REFERENCE,
     REORDERING,
     TICK,
@@ -123,4 +122,4 @@ def test_any_arrivals_make_feedback_that_can_be_written(
         for packet in feedback.feedback(packets[start : start + at_once], 2):
             assert rtcp.parse(bytes(packet)) == [packet]
             assert packet.count <= MAX_COUNT
-        assert len(feedback._times) <= REORDERING + at_once + MAX_STEP
+        assert len(feedback._times) <= 2 * REORDERING + at_once
