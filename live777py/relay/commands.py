@@ -26,6 +26,8 @@ ADD_VIEWER = 8
 SET_PAYLOAD_TYPE = 9
 REMOVE_VIEWER = 10
 REMOVE_TRACK = 11
+BIND_RTX = 32
+SET_TRANSPORT_CC = 33
 
 AF_INET = 2
 AF_INET6 = 10
@@ -42,7 +44,8 @@ def set_keys(state: State, peer: int, receive_session: int, send_session: int) -
         length = unpark(state, position)
         if length > 0:
             row = position & (state.parking.rows.shape[0] - 1)
-            take_media(state, peer, state.parking.bytes, row, length)
+            arrived = state.parking.rows[row].arrived
+            take_media(state, peer, state.parking.bytes, row, length, arrived)
         position = next_parked(state, peer, position + 1)
     deliver(state)
 
@@ -129,8 +132,13 @@ def remove_peer(state: State, peer: int) -> None:
     gone.packets_sent = 0
     gone.bytes_sent = 0
     gone.send_errors = 0
+    gone.transport_cc = 0
+    state.arrivals.heads[peer] = 0
     for payload_type in range(PAYLOAD_TYPES):
-        state.bindings[peer * PAYLOAD_TYPES + payload_type].track_plus_one = 0
+        binding = state.bindings[peer * PAYLOAD_TYPES + payload_type]
+        binding.track_plus_one = 0
+        binding.original_plus_one = 0
+        binding.rtx_ssrc_plus_one = 0
 
 
 @compiled
@@ -150,6 +158,7 @@ def bind(
     binding.format = payload_format
     binding.clock_rate = clock_rate
     binding.extensions = extensions
+    binding.original_plus_one = 0
     if is_new_publisher:
         fed = state.tracks[track]
         fed.has_publisher = 1
@@ -279,6 +288,18 @@ def _apply_viewer(state: State, row: Table) -> None:
 
 
 @compiled
+def _apply_feedback(state: State, row: Table) -> None:
+    kind = row[0]
+    peer = row[1]
+    if kind == BIND_RTX:
+        binding = state.bindings[peer * PAYLOAD_TYPES + row[2]]
+        binding.original_plus_one = row[3] + 1
+        binding.rtx_ssrc_plus_one = 0
+    elif kind == SET_TRANSPORT_CC:
+        state.peers[peer].transport_cc = row[2]
+
+
+@compiled
 def apply_commands(state: State) -> None:
     """Apply all commands that are there; then Python may free what they took out."""
     base = address_of(state.shared)
@@ -289,7 +310,9 @@ def apply_commands(state: State) -> None:
     rows = state.commands.shape[0]
     for position in range(tail, head):
         row = state.commands[position & (rows - 1)]
-        if row[0] < ADD_VIEWER:
+        if row[0] >= BIND_RTX:
+            _apply_feedback(state, row)
+        elif row[0] < ADD_VIEWER:
             _apply_peer(state, row)
         else:
             _apply_viewer(state, row)

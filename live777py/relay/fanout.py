@@ -43,6 +43,9 @@ def emit(state: State, viewer: Record, session: int, slot: int) -> int:
     engine = state.engine[0]
     packet = state.history.packets[slot]
     if viewer.started == 0:
+        if packet.is_late != 0:
+            # What follows it has been sent already: not the place to begin.
+            return 0
         begin(viewer, packet.number)
     elif packet.number < viewer.floor:
         return 0

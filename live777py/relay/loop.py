@@ -17,6 +17,7 @@ from .numbering import SECOND
 from .receive import receive
 from .tables import RUNNING, STOP, State
 
+CLOCK_REALTIME = 0
 CLOCK_MONOTONIC = 1
 POLLIN = 1
 #: How long the loop sleeps when nothing wakes it.
@@ -28,9 +29,16 @@ _EVENT = 4
 
 @compiled
 def read_clock(state: State) -> None:
-    """Note the time of this turn, on the clock of `time.monotonic_ns()`."""
-    clock_gettime(CLOCK_MONOTONIC, address_of(state.scratch) + 8 * _TIME)
+    """Note the time of this turn, on the clock of `time.monotonic_ns()`.
+
+    And how far that is from the clock by which the kernel says when a datagram came.
+    """
+    timespec = address_of(state.scratch) + 8 * _TIME
+    clock_gettime(CLOCK_REALTIME, timespec)
+    wall = state.scratch[_TIME] * SECOND + state.scratch[_TIME + 1]
+    clock_gettime(CLOCK_MONOTONIC, timespec)
     state.engine[0].now = state.scratch[_TIME] * SECOND + state.scratch[_TIME + 1]
+    state.engine[0].clock_offset = state.engine[0].now - wall
 
 
 @compiled

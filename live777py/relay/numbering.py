@@ -119,6 +119,38 @@ def number(
 
 
 @inlined
+def may_repeat(
+    state: State, track: Record, peer: int, binding: Record, ssrc: int
+) -> bool:
+    """Whether packets of this SSRC of this peer may be retransmissions for this track."""
+    if track.has_publisher == 0 or track.publisher != peer:
+        return False
+    is_known = binding.rtx_ssrc_plus_one == ssrc + 1
+    return bool(is_known or state.peers[peer].sources < MAX_SOURCES)
+
+
+@inlined
+def place(state: State, track: Record, sequence: int) -> int:
+    """The extended outgoing number of a retransmitted packet, -1 when it has no place.
+
+    It fills what is missing and never moves the run on: a sender may repeat old packets
+    under any number just to probe the path.
+    """
+    step = signed16(sequence - track.highest_sequence)
+    extended = track.highest_sequence + step
+    outgoing = extended + track.shift
+    oldest = track.highest_out - state.engine[0].history
+    if (
+        track.anchored == 0
+        or step >= 0
+        or extended < track.base_sequence
+        or outgoing <= oldest
+    ):
+        return int64(-1)
+    return int64(outgoing)
+
+
+@inlined
 def account(
     track: Record, outgoing: int, timestamp: int, length: int, now: int, clock_rate: int
 ) -> None:

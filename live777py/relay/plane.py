@@ -14,7 +14,7 @@ import secrets
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -23,12 +23,17 @@ from live777py.protocol.codecs import Format
 from live777py.protocol.extensions import FORWARDED, Extension
 
 from . import commands, srtp, stats
+from .arrivals import ArrivalReader
 from .cfuncs import COMPILED
+from .notices import NoticeReader
 from .paths import Words, is_ipv4, path_to_words
 from .rings import CommandWriter, ControlReader
 from .runner import Runner
 from .seam import (
+    Arrived,
     ControlPacket,
+    Found,
+    Gap,
     Path,
     PeerId,
     PeerStats,
@@ -135,6 +140,8 @@ class Plane:
         engine.now = time.monotonic_ns()
         self._commands = CommandWriter(self._state, self._runner.wake)
         self._control = ControlReader(self._state)
+        self._notices = NoticeReader(self._state)
+        self._arrivals = ArrivalReader(self._state)
         reclaim = self._commands.advance
         self._peer_ids = _Ids(settings.max_peers, "peer", reclaim)
         self._track_ids = _Ids(settings.max_tracks, "track", reclaim)
@@ -196,6 +203,11 @@ class Plane:
         self._tell_failure()
         self._commands.advance()
         yield from self._control
+
+    def notices(self) -> Iterator[Gap]:
+        """What the plane has noticed; to be drained after `control_packets`."""
+        if not self._runner.is_stopped:
+            yield from self._notices
 
     def _tell_failure(self) -> None:
         failure = self._runner.failed
@@ -298,6 +310,7 @@ class Plane:
 
         def bury() -> None:
             gone.sessions = None
+            self._memory.release_peer(peer)
             self._peer_ids.give(peer)
 
         self._commands.post(commands.REMOVE_PEER, peer, then=bury)
@@ -367,6 +380,28 @@ class Plane:
             packed,
             int(is_new),
         )
+
+    def bind_rtx(self, peer: PeerId, rtx_payload_type: int, payload_type: int) -> None:
+        """Take retransmissions (RFC 4588) of what `payload_type` was bound for."""
+        owner = self._peer(peer)
+        _check_payload_type(rtx_payload_type, 0)
+        if payload_type not in owner.bindings or rtx_payload_type in owner.bindings:
+            raise ValueError(
+                f"payload type {rtx_payload_type} cannot repeat {payload_type}"
+            )
+        self._commands.post(commands.BIND_RTX, peer, rtx_payload_type, payload_type)
+
+    def set_transport_cc(self, peer: PeerId, identifier: int) -> None:
+        """Note when the peer's packets come that carry this header extension.
+
+        Args:
+            peer: who sends them.
+            identifier: the id of the transport-wide number, 0 to note nothing.
+        """
+        self._peer(peer)
+        if not 0 <= identifier < 256:
+            raise ValueError(f"extension id {identifier} is out of range")
+        self._commands.post(commands.SET_TRANSPORT_CC, peer, identifier)
 
     def _unpublish(self, peer: PeerId, track: TrackId) -> None:
         fed = self._tracks.get(track)
@@ -457,6 +492,21 @@ class Plane:
         """What a viewer was sent of its track."""
         self._viewer(viewer)
         return stats.viewer_stats(self._state.viewers, viewer)
+
+    def find_packets(self, track: TrackId, numbers: Sequence[int]) -> Found:
+        """Which of some packets of a track are in its history."""
+        self._track(track)
+        return stats.find_packets(self._state, track, numbers)
+
+    def arrivals(self, peer: PeerId, position: int) -> Arrived:
+        """When packets of a peer came that carry a transport-wide number.
+
+        Args:
+            peer: whose they are.
+            position: where the reading before ended; 0 at first.
+        """
+        self._peer(peer)
+        return self._arrivals.read(peer, position)
 
     def counters(self) -> dict[str, int]:
         """Everything that the plane counts since it was made."""

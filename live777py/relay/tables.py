@@ -48,7 +48,15 @@ COMMAND_HEAD = 16
 COMMAND_TAIL = 24
 CONTROL_HEAD = 32
 CONTROL_TAIL = CONTROL_HEAD + 8 * KINDS
-SHARED_WORDS = CONTROL_TAIL + 8 * KINDS
+NOTICE_HEAD = CONTROL_TAIL + 8 * KINDS
+NOTICE_TAIL = NOTICE_HEAD + 8
+SHARED_WORDS = NOTICE_TAIL + 8
+
+#: Notices that may wait for control, a power of two, and the words of one.
+NOTICES = 1024
+NOTICE_WORDS = 8
+#: Arrivals of one peer that are remembered for its congestion feedback, a power of two.
+ARRIVALS = 1024
 
 
 def _record(*names: str) -> np.dtype[Any]:
@@ -66,6 +74,7 @@ ENGINE = _record(
     "control_rows",
     "seed",
     "now",
+    "clock_offset",
     "announced",
     "collected",
     "dirty",
@@ -109,6 +118,12 @@ COUNTERS = _record(
     "control_dropped_dtls",
     "control_dropped_rtcp",
     "control_dropped_key_frame",
+    "gaps",
+    "notices_dropped",
+    "duplicates",
+    "rtx_restored",
+    "rtx_empty",
+    "rtx_useless",
     "commands",
 )
 
@@ -128,9 +143,19 @@ PEER = _record(
     "packets_sent",
     "bytes_sent",
     "send_errors",
+    # The id of its transport-wide numbers, 0 when they are not wanted.
+    "transport_cc",
 )
 
-BINDING = _record("track_plus_one", "format", "clock_rate", "extensions")
+BINDING = _record(
+    "track_plus_one",
+    "format",
+    "clock_rate",
+    "extensions",
+    # Of retransmissions: what they repeat, and the latest SSRC that they came under.
+    "original_plus_one",
+    "rtx_ssrc_plus_one",
+)
 
 TRACK = _record(
     # The source: one SSRC of one peer at a time.
@@ -166,8 +191,8 @@ TRACK = _record(
     "batch_last",
 )
 
-#: One packet of a track's history.
-PACKET = _record("number", "length", "octets", "arrival", "is_key")
+#: One packet of a track's history; a late one came behind others that follow it.
+PACKET = _record("number", "length", "octets", "arrival", "is_key", "is_late")
 
 VIEWER = _record(
     "peer",
@@ -276,6 +301,13 @@ class ControlRing(NamedTuple):
     bytes: Table
 
 
+class Arrivals(NamedTuple):
+    """When packets of each peer came: a log of words, written over from its beginning."""
+
+    heads: Table
+    words: Table
+
+
 class State(NamedTuple):
     """Everything that the loop works on."""
 
@@ -284,6 +316,8 @@ class State(NamedTuple):
     counters: Table
     commands: Table
     control: ControlRing
+    notices: Table
+    arrivals: Arrivals
     addresses: Table
     peers: Table
     paths: Paths
@@ -397,6 +431,11 @@ class Memory(NamedTuple):
     state: State
     history: Reserved
     packets: Reserved
+    arrivals: Reserved
+
+    def release_peer(self, peer: int) -> None:
+        """Give the memory of a peer's arrivals back."""
+        self.arrivals.release(peer, 1)
 
     def release_track(self, track: int) -> None:
         """Forget a track's packets and give their memory back."""
@@ -410,6 +449,7 @@ def allocate(settings: PlaneSettings) -> Memory:
     slots = settings.max_tracks * settings.history
     history = reserve(slots, np.dtype(np.uint8), ROW)
     packets = reserve(slots, PACKET)
+    arrivals = reserve(settings.max_peers, np.dtype(np.int64), ARRIVALS)
     # Eight addresses a peer, at most half full.
     addresses = 1 << (settings.max_peers * 16 - 1).bit_length()
     state = State(
@@ -421,6 +461,8 @@ def allocate(settings: PlaneSettings) -> Memory:
             records(KINDS * settings.control_rows, CONTROL),
             octets(KINDS * settings.control_rows, DATAGRAM),
         ),
+        notices=np.zeros((NOTICES, NOTICE_WORDS), np.int64),
+        arrivals=Arrivals(np.zeros(settings.max_peers, np.int64), arrivals.array),
         addresses=records(addresses, ADDRESS),
         peers=records(settings.max_peers, PEER),
         paths=Paths(
@@ -443,4 +485,4 @@ def allocate(settings: PlaneSettings) -> Memory:
     state.engine[0].history = settings.history
     state.engine[0].control_rows = settings.control_rows
     state.engine[0].gso = int(settings.gso)
-    return Memory(state, history, packets)
+    return Memory(state, history, packets, arrivals)

@@ -7,13 +7,14 @@ import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 from live777py.protocol import rtp
 from live777py.protocol.codecs import KINDS, Codec, Format, Kind
 from live777py.protocol.parameter_sets import inspect
 from live777py.relay.plane import Plane
-from live777py.relay.seam import TrackId
+from live777py.relay.seam import Gap, TrackId
 from live777py.rtc.negotiation import ReceivedMedia, Sender
 from live777py.rtc.reports import Reading
 from live777py.rtc.transport import Transport
@@ -36,6 +37,9 @@ class PublishingPeer(Protocol):
 
     def key_frame_arrived(self, arrived: int) -> None:
         """A key frame has come, at that time."""
+
+    def packets_missing(self, kind: Kind, gap: Gap) -> None:
+        """Packets of a track were passed over."""
 
     def reading(self, now: int) -> Reading[Kind]:
         """What the outgoing clocks show at `now`."""
@@ -98,11 +102,13 @@ class StreamTracks:
         sender = Sender(ssrc=random_ssrc(), rtx_ssrc=random_ssrc())
         self.tracks[kind] = Track(track_id, sender)
         self._transport.register_key_frames(track_id, self._key_frame)
+        self._transport.register_gaps(track_id, partial(self._gap, kind))
 
     def close(self) -> None:
         """Free the tracks."""
         for track in self.tracks.values():
             self._transport.unregister_key_frames(track.id)
+            self._transport.unregister_gaps(track.id)
             self._plane.remove_track(track.id)
         self.tracks.clear()
 
@@ -199,6 +205,10 @@ class StreamTracks:
         track.described.set()
         if news:
             self._tell_viewers()
+
+    def _gap(self, kind: Kind, gap: Gap) -> None:
+        if self.publisher is not None:
+            self.publisher.packets_missing(kind, gap)
 
     def _tell_viewers(self) -> None:
         for viewer in tuple(self._viewers):

@@ -19,6 +19,8 @@ CORE = (
     "test_numbering.py",
     "test_fanout.py",
     "test_output.py",
+    "test_arrivals.py",
+    "test_notices.py",
 )
 
 

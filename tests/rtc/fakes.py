@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from live777py.errors import AtCapacity
@@ -12,6 +12,9 @@ from live777py.protocol.codecs import Format
 from live777py.protocol.extensions import Extension
 from live777py.relay.plane import Plane
 from live777py.relay.seam import (
+    Arrived,
+    Found,
+    Gap,
     Path,
     PeerId,
     PeerStats,
@@ -58,6 +61,8 @@ class FakePlane:
         self.keys: dict[int, SrtpKeys] = {}
         self.stats: dict[int, TrackStats] = {}
         self.last_received = 0
+        self.repeated: dict[int, int] = {}
+        self.transport_cc = 0
         self._ids = itertools.count()
 
     def add_peer(self) -> PeerId:
@@ -104,6 +109,21 @@ class FakePlane:
         extensions: Mapping[int, Extension],
     ) -> None:
         self.bound.append((payload_type, track, format, clock_rate, extensions))
+
+    def bind_rtx(self, peer: PeerId, rtx_payload_type: int, payload_type: int) -> None:
+        self.repeated[rtx_payload_type] = payload_type
+
+    def set_transport_cc(self, peer: PeerId, identifier: int) -> None:
+        self.transport_cc = identifier
+
+    def find_packets(self, track: TrackId, numbers: Sequence[int]) -> Found:
+        return Found({}, 0)
+
+    def arrivals(self, peer: PeerId, position: int) -> Arrived:
+        return Arrived([], position)
+
+    def notices(self) -> Iterator[Gap]:
+        return iter(())
 
     def add_viewer(
         self, peer: PeerId, track: TrackId, **parameters: object
