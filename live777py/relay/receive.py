@@ -17,6 +17,7 @@ from .cfuncs import (
     srtp_unprotect,
 )
 from .fanout import collect, deliver
+from .groups import begin_group, continue_group
 from .header import FIXED_HEADER, locate, normalise, padding
 from .keyframes import OPAQUE, begins_key_frame
 from .numbering import SECOND, account, may_send, number
@@ -138,6 +139,7 @@ def note_key_frame(state: State, index: int, slot: int) -> None:
         return
     track.key_frames += 1
     track.key_timestamp = timestamp
+    begin_group(state, index, slot)
     now = state.engine[0].now
     if track.key_announced != 0 and now - track.key_announced < KEY_FRAME_INTERVAL:
         return
@@ -177,8 +179,10 @@ def store(state: State, binding: Record, buffer: Buffer, row: int, length: int) 
         return int64(-1)
     slot = index * state.engine[0].history + outgoing % state.engine[0].history
     target = state.history.bytes
-    size = normalise(buffer, row, length, parts, binding.extensions, target, slot)
     packet = state.history.packets[slot]
+    is_new = packet.number != outgoing
+    highest = track.highest_out
+    size = normalise(buffer, row, length, parts, binding.extensions, target, slot)
     if size < 0:
         packet.number = 0
         state.counters[0].malformed += 1
@@ -192,6 +196,7 @@ def store(state: State, binding: Record, buffer: Buffer, row: int, length: int) 
     packet.arrival = state.engine[0].now
     packet.is_key = 0
     account(track, outgoing, timestamp, length, state.engine[0].now, rate)
+    continue_group(state, index, outgoing, highest, is_new)
     track.payload_type = get8(buffer, row, 1) & 127
     payload_format = binding.format
     if payload_format != OPAQUE and begins_key_frame(

@@ -18,8 +18,8 @@ def peer_stats(row: Record) -> PeerStats:
     )
 
 
-def track_stats(row: Record) -> TrackStats:
-    """How a track is doing."""
+def track_stats(row: Record, group_packets: int = 0) -> TrackStats:
+    """How a track is doing; the caller knows what a viewer could begin with."""
     has_begun = bool(row.packets > 0)
     return TrackStats(
         ssrc=int(row.ssrc) if has_begun else -1,
@@ -35,6 +35,8 @@ def track_stats(row: Record) -> TrackStats:
         last_timestamp=int(row.last_timestamp),
         timestamp_offset=int(row.timestamp_offset),
         viewers=int(row.viewers),
+        group_packets=group_packets,
+        group_started=int(row.group_started) if group_packets else 0,
     )
 
 

@@ -19,6 +19,9 @@ CORE = (
     "test_numbering.py",
     "test_fanout.py",
     "test_output.py",
+    "test_groups.py",
+    "test_catchup.py",
+    "test_retransmit.py",
 )
 
 
