@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -23,6 +24,12 @@ logger = logging.getLogger(__name__)
 #: Seconds for which a viewer's answer waits for a publisher's parameter sets: its offer may
 #: promise another profile than its encoder makes (OBS always says 42e01f).
 PARAMETER_SETS_TIMEOUT = 0.5
+
+
+#: Nanoseconds: a key frame that is older is asked to be replaced, although the data plane may
+#: still begin with it. To decode what came since would take a weak viewer long, and a publisher
+#: that answers gives it a picture of now instead.
+RECENT = 2_500_000_000
 
 
 class PublishingPeer(Protocol):
@@ -142,11 +149,21 @@ class StreamTracks:
     def attach(self, viewer: ViewingPeer) -> None:
         """A viewer is connected and wants a picture."""
         self._viewers.add(viewer)
-        self.request_key_frame()
+        self.request_picture()
 
     def detach(self, viewer: ViewingPeer) -> None:
         """A viewer has gone."""
         self._viewers.discard(viewer)
+
+    def request_picture(self) -> None:
+        """Ask for a key frame unless the plane has one with which a viewer can begin.
+
+        A key frame costs all who watch: many times the bits of any other, or its quality.
+        """
+        stats = self._plane.track_stats(self.tracks["video"].id)
+        age = time.monotonic_ns() - stats.group_started
+        if stats.group_packets == 0 or age > RECENT:
+            self.request_key_frame()
 
     def request_key_frame(self) -> None:
         """Ask the publisher for a key frame, as often as it may be asked."""
