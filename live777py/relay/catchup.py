@@ -2,7 +2,8 @@
 
 Such a viewer has a cursor, the number of the packet that is next for it. Live packets reach
 it in their turn, so that nothing comes twice or out of order; once the cursor has passed the
-newest packet the viewer is one like all others. All bursts together are bounded, so that a
+newest packet the viewer is one like all others. The first packet comes once more, a moment
+later: who loses it cannot know that there was one, so nobody would ask. All bursts together are bounded, so that a
 storm of joins does not delay those who watch.
 """
 
@@ -12,8 +13,9 @@ from .cfuncs import compiled, int64
 from .fanout import begin, can_be_sent_to, send_listed
 from .groups import usable
 from .output import flush
+from .retransmit import resend
 from .tables import BATCH, Record, State
-from .wire import get32, signed32
+from .wire import MASK16, get32, signed32
 
 #: The cursor of a viewer at the live edge: above every number.
 LIVE = 1 << 62
@@ -46,6 +48,7 @@ def leave(state: State, index: int) -> None:
     engine = state.engine[0]
     viewer = state.viewers[index]
     viewer.cursor = LIVE
+    viewer.echo_plus_one = 0
     if viewer.catching_plus_one == 0:
         return
     last = state.catching[engine.catching - 1]
@@ -99,6 +102,7 @@ def start(state: State, index: int) -> None:
     if viewer.last_sent_plus_one != 0:
         _keep_time(state, viewer)
     begin(viewer, first)
+    viewer.echo_plus_one = first + viewer.shift + 1
     _enlist(state, index, first)
 
 
@@ -132,6 +136,8 @@ def _advance(state: State, index: int, quota: int) -> int:
         leave(state, index)
         return int64(0)
     count = 0
+    echo = viewer.echo_plus_one - 1
+    has_begun = viewer.last_sent_plus_one > echo
     end = min(track.highest_out + 1, cursor + BATCH)
     while cursor < end and count < quota:
         slot = track_index * depth + cursor % depth
@@ -141,6 +147,13 @@ def _advance(state: State, index: int, quota: int) -> int:
         cursor += 1
     viewer.cursor = cursor
     send_listed(state, index, count)
+    if echo >= 0:
+        if count > 0 and not has_begun:
+            # The next step will be far enough from this one to escape what it may lose.
+            return int64(count)
+        viewer.echo_plus_one = 0
+        resend(state, index, echo & MASK16)
+        count += 1
     if cursor > track.highest_out:
         leave(state, index)
         state.counters[0].caught_up += 1

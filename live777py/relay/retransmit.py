@@ -72,7 +72,7 @@ def _is_too_soon(state: State, index: int, number: int) -> bool:
 
 
 @compiled
-def _resend(state: State, index: int, low: int) -> None:
+def resend(state: State, index: int, low: int) -> None:
     """Send the packet again that had these 16 bits for a number, if it may be."""
     counters = state.counters[0]
     viewer = state.viewers[index]
@@ -130,7 +130,7 @@ def retransmit(state: State, index: int, row: Table) -> None:
             if (mask >> ahead) & 1 == 0:
                 continue
             if has_begun:
-                _resend(state, index, (first + ahead) & MASK16)
+                resend(state, index, (first + ahead) & MASK16)
             else:
                 state.counters[0].retransmit_missed += 1
     flush(state)

@@ -210,6 +210,7 @@ VIEWER = _record(
     "cursor",
     "catching_plus_one",
     "skipped_plus_one",
+    "echo_plus_one",
     # Retransmission.
     "rtx_payload_type",
     "rtx_ssrc",

@@ -15,7 +15,7 @@ from live777py.rtc.negotiation import (
     SentMedia,
     answer_viewer,
 )
-from live777py.rtc.peer import NANOSECONDS, Resources, RtcPeer
+from live777py.rtc.peer import Resources, RtcPeer
 from live777py.rtc.reports import ViewerReports
 from live777py.rtc.tracks import StreamTracks
 
