@@ -17,3 +17,11 @@ def test_jitter_is_scaled_down() -> None:
     row.packets = 1
     row.jitter = 33
     assert track_stats(row).jitter == 2
+
+
+def test_a_key_frame_to_begin_with_has_a_time_only_where_there_is_one() -> None:
+    row = records(1, TRACK)[0]
+    row.group_started = 7
+    assert (track_stats(row).group_packets, track_stats(row).group_started) == (0, 0)
+    stats = track_stats(row, 5)
+    assert (stats.group_packets, stats.group_started) == (5, 7)
