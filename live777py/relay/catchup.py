@@ -1,10 +1,11 @@
 """Viewers on their way to the live edge: from the latest key frame, in a paced burst.
 
 Such a viewer has a cursor, the number of the packet that is next for it. Live packets reach
-it in their turn, so that nothing comes twice or out of order; once the cursor has passed the
-newest packet the viewer is one like all others. The first packet comes once more, a moment
-later: who loses it cannot know that there was one, so nobody would ask. All bursts together are bounded, so that a
-storm of joins does not delay those who watch.
+it in their turn, so that nothing comes out of order; once the cursor has passed the newest
+packet the viewer is one like all others. The first packet comes once more, a moment later:
+who loses it cannot know that there was one, so nobody would ask.
+
+All bursts together are bounded, so that a storm of joins does not delay those who watch.
 """
 
 from __future__ import annotations

@@ -34,6 +34,9 @@ TIMESTAMPS = 1 << 32
 #: network or the viewer itself is gone, and what is sent there may be in others' way.
 PAUSE_AFTER = 0.25
 
+#: But never sooner than this, in seconds: receivers may report as seldom as every five.
+LEAST_PAUSE = 6.0
+
 
 class Viewer(RtcPeer):
     """Sends media, again what was lost; passes wishes for key frames on, reports."""
@@ -44,6 +47,7 @@ class Viewer(RtcPeer):
         self._viewers: dict[Kind, ViewerId] = {}
         self._payload_types: dict[Kind, int] = {}
         self._is_paused = False
+        self._pause_after = max(LEAST_PAUSE, PAUSE_AFTER * resources.idle_timeout)
         self._reports: ViewerReports[Kind] = ViewerReports(
             cname=tracks.cname,
             ssrcs={kind: track.sender.ssrc for kind, track in tracks.tracks.items()},
@@ -132,14 +136,13 @@ class Viewer(RtcPeer):
     # Inside.
 
     def _look(self, silent: float) -> None:
-        limit = PAUSE_AFTER * self._resources.idle_timeout
-        if silent > limit and not self._is_paused:
+        if silent > self._pause_after and not self._is_paused:
             self._set_paused(True)
 
     def _end_pause(self) -> None:
         if self._is_paused:
             silent = self._silent(time.monotonic_ns())
-            if silent <= PAUSE_AFTER * self._resources.idle_timeout:
+            if silent <= self._pause_after:
                 self._set_paused(False)
                 self._tracks.request_picture()
 
