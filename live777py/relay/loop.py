@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .catchup import catch_up
 from .cfuncs import (
     address_of,
     clock_gettime,
@@ -22,6 +23,8 @@ CLOCK_MONOTONIC = 1
 POLLIN = 1
 #: How long the loop sleeps when nothing wakes it.
 IDLE_MS = 1000
+#: And how long while a viewer is on its way to the live edge.
+BURST_MS = 1
 #: Words of `scratch`: the length for libsrtp, a timespec, an eventfd's value.
 _TIME = 2
 _EVENT = 4
@@ -49,6 +52,8 @@ def turn(state: State, timeout: int) -> int:
         How many datagrams were received.
     """
     engine = state.engine[0]
+    if engine.catching != 0:
+        timeout = min(timeout, BURST_MS)
     state.polls[0] = engine.socket | (POLLIN << 32)
     state.polls[1] = engine.wake | (POLLIN << 32)
     ready = poll(address_of(state.polls), 2, timeout)
@@ -56,11 +61,11 @@ def turn(state: State, timeout: int) -> int:
     if ready > 0 and (state.polls[1] >> 48) & POLLIN != 0:
         read(engine.wake, event, 8)
     read_clock(state)
-    apply_commands(state)
-    count = 0
+    count = apply_commands(state)
     # Any event: a pending socket error is taken by the receive call.
     if ready > 0 and state.polls[0] >> 48 != 0:
-        count = receive(state)
+        count += receive(state)
+    catch_up(state)
     if engine.announced != 0:
         engine.announced = 0
         state.scratch[_EVENT] = 1

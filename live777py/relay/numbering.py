@@ -56,6 +56,8 @@ def anchor(
         # Never the same timestamp: that would make two frames one.
         outgoing = track.last_timestamp + max(1, passed)
         track.timestamp_offset = (outgoing - timestamp) & MASK32
+    # What came before is no beginning for what comes now.
+    track.group_start = 0
     track.ssrc = ssrc
     track.anchored = 1
     track.has_outlier = 0

@@ -18,6 +18,7 @@ from .cfuncs import (
     srtp_unprotect,
 )
 from .fanout import collect, deliver
+from .groups import begin_group, continue_group
 from .header import FIXED_HEADER, locate, normalise, padding
 from .keyframes import OPAQUE, begins_key_frame
 from .notices import note_gap
@@ -140,6 +141,7 @@ def note_key_frame(state: State, index: int, slot: int) -> None:
         return
     track.key_frames += 1
     track.key_timestamp = timestamp
+    begin_group(state, index, slot)
     now = state.engine[0].now
     if track.key_announced != 0 and now - track.key_announced < KEY_FRAME_INTERVAL:
         return
@@ -175,8 +177,10 @@ def keep(
     slot = index * history + outgoing % history
     target = state.history.bytes
     timestamp = get32(buffer, row, 4)
-    size = normalise(buffer, row, length, parts, binding.extensions, target, slot)
     packet = state.history.packets[slot]
+    is_new = packet.number != outgoing
+    highest = track.highest_out
+    size = normalise(buffer, row, length, parts, binding.extensions, target, slot)
     if size < 0:
         packet.number = 0
         state.counters[0].malformed += 1
@@ -189,7 +193,8 @@ def keep(
     packet.length = size
     packet.octets = length - parts[0] - pad
     packet.is_key = 0
-    packet.is_late = 1 if outgoing < track.highest_out else 0
+    packet.is_late = 1 if outgoing < highest else 0
+    continue_group(state, index, outgoing, highest, is_new)
     payload_format = binding.format
     if payload_format != OPAQUE and begins_key_frame(
         buffer, row, parts[0], length - pad, payload_format

@@ -152,6 +152,9 @@ class TrackStats:
         last_timestamp: the latest packet's *outgoing* RTP timestamp.
         timestamp_offset: outgoing minus incoming RTP timestamp, modulo 2^32.
         viewers: how many there are.
+        group_packets: what a viewer that catches up would begin with: the packets since the
+            latest key frame, 0 when they are too old or not all there.
+        group_started: when that key frame came, 0 when there is none.
     """
 
     ssrc: int
@@ -167,6 +170,8 @@ class TrackStats:
     last_timestamp: int
     timestamp_offset: int
     viewers: int
+    group_packets: int = 0
+    group_started: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ def peer_stats(table: Table, index: int) -> PeerStats:
     )
 
 
-def track_stats(table: Table, index: int) -> TrackStats:
-    """How a track is doing."""
+def track_stats(table: Table, index: int, group_packets: int = 0) -> TrackStats:
+    """How a track is doing; the caller knows what a viewer could begin with."""
     row = _columns(table, index)
     has_begun = row["packets"] > 0
     return TrackStats(
@@ -46,6 +46,8 @@ def track_stats(table: Table, index: int) -> TrackStats:
         last_timestamp=row["last_timestamp"],
         timestamp_offset=row["timestamp_offset"],
         viewers=row["viewers"],
+        group_packets=group_packets,
+        group_started=row["group_started"] if group_packets else 0,
     )
 
 

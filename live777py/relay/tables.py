@@ -39,6 +39,8 @@ CONTROL_BYTES = 128
 #: IPV6_PKTINFO takes 40 bytes of control data, IP_PKTINFO 32.
 LOCAL_BYTES = 40
 COMMAND_WORDS = 12
+#: Packets of each viewer of which is remembered when they were last sent again.
+RESENT_ROWS = 128
 KINDS = len(Control)
 
 #: Words of `shared`, each on a cache line of its own.
@@ -83,6 +85,11 @@ ENGINE = _record(
     "waits",
     "parked_head",
     "parked_tail",
+    # Viewers on their way to the live edge.
+    "catching",
+    "catch_next",
+    "caught_up_at",
+    "catch_up_age",
 )
 
 #: One row; its columns are the names in `Plane.counters()`.
@@ -125,6 +132,11 @@ COUNTERS = _record(
     "rtx_empty",
     "rtx_useless",
     "commands",
+    "retransmitted",
+    "retransmit_missed",
+    "retransmit_limited",
+    "caught_up",
+    "frames_dropped",
 )
 
 ADDRESS = _record("high", "low", "port", "peer_plus_one")
@@ -183,6 +195,12 @@ TRACK = _record(
     "key_frames",
     "key_timestamp",
     "key_announced",
+    # The packets since the latest key frame, with which viewers may begin.
+    "group_start",
+    "group_timestamp",
+    "group_started",
+    "group_missing",
+    "group_gap_at",
     # Viewers, a list through their rows.
     "viewers",
     "first_viewer_plus_one",
@@ -211,7 +229,24 @@ VIEWER = _record(
     "octets",
     "first_sent_plus_one",
     "last_sent_plus_one",
+    # What it gets besides the live edge, or instead.
+    "paused",
+    "catch_up",
+    "cursor",
+    "catching_plus_one",
+    "skipped_plus_one",
+    "echo_plus_one",
+    # Retransmission.
+    "rtx_payload_type",
+    "rtx_ssrc",
+    "rtx_sequence",
+    "credit",
+    "credit_at",
+    "credit_octets",
 )
+
+#: When a packet was last sent again to a viewer; a slot is viewer × RESENT_ROWS + number % it.
+RESENT = _record("number", "at")
 
 #: A control packet beside its bytes.
 CONTROL = _record(
@@ -325,6 +360,8 @@ class State(NamedTuple):
     tracks: Table
     history: History
     viewers: Table
+    catching: Table
+    resent: Table
     parking: Parking
     input: Input
     output: Output
@@ -473,6 +510,8 @@ def allocate(settings: PlaneSettings) -> Memory:
         tracks=records(settings.max_tracks, TRACK),
         history=History(history.array, packets.array),
         viewers=records(settings.max_viewers, VIEWER),
+        catching=np.zeros(settings.max_viewers, np.int64),
+        resent=records(settings.max_viewers * RESENT_ROWS, RESENT),
         parking=Parking(
             records(settings.parked_packets, PARKED),
             octets(settings.parked_packets, DATAGRAM),
@@ -485,4 +524,5 @@ def allocate(settings: PlaneSettings) -> Memory:
     state.engine[0].history = settings.history
     state.engine[0].control_rows = settings.control_rows
     state.engine[0].gso = int(settings.gso)
+    state.engine[0].catch_up_age = round(settings.catch_up_age * 1_000_000_000)
     return Memory(state, history, packets, arrivals)

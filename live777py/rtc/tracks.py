@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,6 +28,12 @@ PARAMETER_SETS_TIMEOUT = 0.5
 
 #: Nanoseconds for which all viewers share one reading of the clocks.
 READING_AGE = 50_000_000
+
+
+#: Nanoseconds: a key frame that is older is asked to be replaced, although the data plane may
+#: still begin with it. To decode what came since would take a weak viewer long, and a publisher
+#: that answers gives it a picture of now instead.
+RECENT = 2_500_000_000
 
 
 class PublishingPeer(Protocol):
@@ -154,11 +161,21 @@ class StreamTracks:
     def attach(self, viewer: ViewingPeer) -> None:
         """A viewer is connected and wants a picture."""
         self._viewers.add(viewer)
-        self.request_key_frame()
+        self.request_picture()
 
     def detach(self, viewer: ViewingPeer) -> None:
         """A viewer has gone."""
         self._viewers.discard(viewer)
+
+    def request_picture(self) -> None:
+        """Ask for a key frame unless the plane has one with which a viewer can begin.
+
+        A key frame costs all who watch: many times the bits of any other, or its quality.
+        """
+        stats = self._plane.track_stats(self.tracks["video"].id)
+        age = time.monotonic_ns() - stats.group_started
+        if stats.group_packets == 0 or age > RECENT:
+            self.request_key_frame()
 
     def request_key_frame(self) -> None:
         """Ask the publisher for a key frame, as often as it may be asked."""

@@ -21,6 +21,9 @@ CORE = (
     "test_output.py",
     "test_arrivals.py",
     "test_notices.py",
+    "test_groups.py",
+    "test_catchup.py",
+    "test_retransmit.py",
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 from live777py.errors import AtCapacity
@@ -63,6 +63,7 @@ class FakePlane:
         self.last_received = 0
         self.repeated: dict[int, int] = {}
         self.transport_cc = 0
+        self.lost: list[tuple[ViewerId, tuple[int, ...]]] = []
         self._ids = itertools.count()
 
     def add_peer(self) -> PeerId:
@@ -132,8 +133,17 @@ class FakePlane:
         self.viewers[viewer] = {"track": track, **parameters}
         return viewer
 
-    def set_payload_type(self, viewer: ViewerId, payload_type: int) -> None:
+    def set_payload_type(
+        self, viewer: ViewerId, payload_type: int, rtx_payload_type: int = -1
+    ) -> None:
         self.viewers[viewer]["payload_type"] = payload_type
+        self.viewers[viewer]["rtx_payload_type"] = rtx_payload_type
+
+    def retransmit(self, viewer: ViewerId, sequences: Iterable[int]) -> None:
+        self.lost.append((viewer, tuple(sequences)))
+
+    def pause(self, viewer: ViewerId, paused: bool) -> None:
+        self.viewers[viewer]["paused"] = paused
 
     def peer_stats(self, peer: PeerId) -> PeerStats:
         return PeerStats(self.last_received, 0, 0, 0, 0, 0)

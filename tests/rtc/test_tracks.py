@@ -18,7 +18,7 @@ from live777py.rtc.negotiation import ReceivedMedia
 from live777py.rtc.reports import Reading
 from live777py.rtc.tracks import StreamTracks, random_ssrc
 from live777py.rtc.transport import Transport
-from tests.rtc.fakes import FakePlane
+from tests.rtc.fakes import FakePlane, publishing
 
 GAP = Gap(TrackId(0), ssrc=1, first=70_000, missing=2, sequence=5, arrived=9)
 
@@ -134,6 +134,24 @@ async def test_a_new_viewer_asks_for_a_key_frame() -> None:
     tracks.begin(publisher, (media(VP8),))
     tracks.attach(Viewer())
     assert publisher.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("packets", "age", "asked"), [(50, 1, 0), (50, 3, 1), (0, 0, 1)]
+)
+async def test_a_recent_key_frame_is_enough_for_a_new_viewer(
+    packets: int, age: int, asked: int
+) -> None:
+    plane = FakePlane()
+    tracks, publisher = stream(plane), Publisher()
+    tracks.begin(publisher, (media(VP8),))
+    plane.stats[tracks.tracks["video"].id] = publishing(
+        1,
+        group_packets=packets,
+        group_started=time.monotonic_ns() - age * 1_000_000_000,
+    )
+    tracks.attach(Viewer())
+    assert publisher.asked == asked
 
 
 def test_without_a_publisher_nobody_is_asked() -> None:
