@@ -207,7 +207,10 @@ class Publisher(RtcPeer):
     def _some_ssrc(self) -> int:
         """An SSRC of the publisher: some senders pass over feedback to others' sources."""
         if self._ssrc < 0:
-            self._ssrc = max(-1, *(stats.ssrc for stats in self._stats().values()))
+            for stats in self._stats().values():
+                # Until its first packet a track shows who published before.
+                if stats.last_arrival > self._started:
+                    self._ssrc = stats.ssrc
         return max(0, self._ssrc)
 
     def _schedule(self, delay: float | None = None) -> None:

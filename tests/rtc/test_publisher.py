@@ -26,7 +26,7 @@ from live777py.protocol.transport_feedback import TransportFeedback
 from tests.rtc.test_viewer import SSRC, packets, whep, whip
 from tests.support.offers import OPUS, VP8, audio, video
 from tests.support.rtp_client import RtpClient
-from tests.support.server import running
+from tests.support.server import RunningServer, running
 
 
 async def until_rtcp(client: RtpClient, kind: type[Packet]) -> None:
@@ -387,44 +387,49 @@ async def test_who_does_not_know_nack_is_asked_for_a_key_frame() -> None:
         assert not publisher.rtcp_of(GenericNack)
 
 
-async def test_arrivals_are_reported_where_transport_cc_was_agreed() -> None:
+def congestion_client(server: RunningServer, ssrc: int) -> RtpClient:
+    """A publisher that offers transport-cc, under id 5, and REMB."""
     uri = next(u for u, e in URIS.items() if e is Extension.TRANSPORT_CC)
-    offered = video(VP8, ssrc=SSRC)
-    offered = dataclasses.replace(offered, extensions={5: uri})
+    line = "a=rtpmap:96 VP8/90000"
+    more = "a=rtcp-fb:96 transport-cc\r\na=rtcp-fb:96 goog-remb"
+    return RtpClient(
+        whip(server),
+        [dataclasses.replace(video(VP8, ssrc=ssrc), extensions={5: uri})],
+        direction="sendonly",
+        edit_offer=lambda offer: offer.replace(line, f"{line}\r\n{more}"),
+    )
 
-    def with_transport_cc(offer: str) -> str:
-        line = "a=rtpmap:96 VP8/90000"
-        return offer.replace(
-            line, f"{line}\r\na=rtcp-fb:96 transport-cc\r\na=rtcp-fb:96 goog-remb"
-        )
 
-    def numbered() -> Iterator[bytes]:
-        for number, packet in enumerate(packets(30), 65_520):
-            head = bytes([packet[0] | 0x10]) + packet[1:12]
-            element = b"\xbe\xde\0\1\x51" + (number & 0xFFFF).to_bytes(2, "big")
-            if number != 65_530:
-                yield head + element + b"\0" + packet[12:]
+def numbered(first: int, count: int, *, ssrc: int) -> Iterator[tuple[int, bytes]]:
+    """Packets with their transport-wide numbers."""
+    for number, packet in enumerate(packets(count, ssrc=ssrc), first):
+        number &= 0xFFFF
+        element = b"\xbe\xde\0\1\x51" + number.to_bytes(2, "big") + b"\0"
+        yield number, bytes([packet[0] | 0x10]) + packet[1:12] + element + packet[12:]
 
-    async with (
-        running() as server,
-        RtpClient(
-            whip(server),
-            [offered],
-            direction="sendonly",
-            edit_offer=with_transport_cc,
-        ) as publisher,
-    ):
-        await publisher.send_rtp(*numbered())
 
-        def received() -> set[int]:
-            return {
-                number
-                for packet in publisher.rtcp
-                if isinstance(packet, TransportFeedback)
-                for number, _ in packet.received
-            }
+def reported(client: RtpClient) -> tuple[set[int], set[int]]:
+    """The SSRCs that congestion feedback named, and the numbers that have arrived."""
+    found = [p for p in client.rtcp if isinstance(p, TransportFeedback)]
+    numbers = {number for packet in found for number, _ in packet.received}
+    return {packet.media_ssrc for packet in found}, numbers
 
-        await publisher.until(lambda: len(received()) == 29)
-        assert 65_530 not in received()
+
+async def test_arrivals_are_reported_where_transport_cc_was_agreed() -> None:
+    async with running() as server, congestion_client(server, SSRC) as publisher:
+        sent = dict(numbered(65_520, 30, ssrc=SSRC))
+        del sent[65_530]
+        await publisher.send_rtp(*sent.values())
+        await publisher.until(lambda: reported(publisher) == ({SSRC}, set(sent)))
         await publisher.until(lambda: publisher.rtcp_of(ReceiverReport))
         assert not publisher.rtcp_of(Remb)
+
+
+async def test_arrivals_are_reported_under_the_publishers_own_ssrc() -> None:
+    async with running() as server, RtpClient.viewer(whep(server), video(VP8)):
+        for ssrc in (0xFFFF_0000, 5, 0x8000_0000):
+            async with congestion_client(server, ssrc) as publisher:
+                sent = dict(numbered(1, 3, ssrc=ssrc))
+                await publisher.send_rtp(*sent.values())
+                expected = {ssrc}, set(sent)
+                await publisher.until(lambda: reported(publisher) == expected)  # noqa: B023
