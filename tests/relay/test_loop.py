@@ -19,6 +19,7 @@ CORE = (
     "test_numbering.py",
     "test_fanout.py",
     "test_output.py",
+    "test_fuzz.py",
 )
 
 
