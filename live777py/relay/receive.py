@@ -177,8 +177,12 @@ def store(state: State, binding: Record, buffer: Buffer, row: int, length: int) 
         return int64(-1)
     slot = index * state.engine[0].history + outgoing % state.engine[0].history
     target = state.history.bytes
-    size = normalise(buffer, row, length, parts, binding.extensions, target, slot)
     packet = state.history.packets[slot]
+    if packet.number != 0 and packet.arrival == state.engine[0].now:
+        # After a jump of as many numbers as the history has, the row's packet may still wait
+        # in this batch: it is sent before it is overwritten.
+        deliver(state)
+    size = normalise(buffer, row, length, parts, binding.extensions, target, slot)
     if size < 0:
         packet.number = 0
         state.counters[0].malformed += 1
