@@ -178,6 +178,10 @@ def keep(
     target = state.history.bytes
     timestamp = get32(buffer, row, 4)
     packet = state.history.packets[slot]
+    if packet.number != 0 and packet.arrival == state.engine[0].now:
+        # After a jump of as many numbers as the history has, the row's packet may still wait
+        # in this batch: it is sent before it is overwritten.
+        deliver(state)
     is_new = packet.number != outgoing
     highest = track.highest_out
     size = normalise(buffer, row, length, parts, binding.extensions, target, slot)

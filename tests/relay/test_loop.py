@@ -24,6 +24,7 @@ CORE = (
     "test_groups.py",
     "test_catchup.py",
     "test_retransmit.py",
+    "test_fuzz.py",
 )
 
 

@@ -54,6 +54,23 @@ def test_the_payload_arrives_whole_in_all_sizes() -> None:
         assert [p.payload for p in viewer.packets(6)] == payloads
 
 
+def test_a_jump_within_a_batch_overwrites_no_packet_that_is_yet_to_be_sent() -> None:
+    with rig() as r:
+        publisher, track, (viewer,) = r.stream()
+        rows = int(r.plane._state.engine[0].history)
+        publisher.publish(rtp(1, payload=b"anchor"))
+        r.turn()
+        publisher.publish(rtp(2, payload=b"before"))
+        publisher.publish(rtp(2 + rows, payload=b"after"))
+        r.turn()
+        assert [(p.sequence, p.payload) for p in viewer.packets()] == [
+            (1, b"anchor"),
+            (2, b"before"),
+            (2 + rows, b"after"),
+        ]
+        assert r.plane.track_stats(track).received == 3
+
+
 @pytest.mark.parametrize("profile", [1, 7, 8])
 def test_all_protection_profiles_are_forwarded(profile: int) -> None:
     with rig() as r:
