@@ -7,7 +7,9 @@ from .cfuncs import (
     address_of,
     clock_gettime,
     compiled,
+    int64,
     load_acquire,
+    nanosleep,
     poll,
     read,
     store_release,
@@ -16,7 +18,7 @@ from .cfuncs import (
 from .commands import apply_commands
 from .numbering import SECOND
 from .receive import receive
-from .tables import RUNNING, STOP, State
+from .tables import BATCH, RUNNING, STOP, State
 
 CLOCK_REALTIME = 0
 CLOCK_MONOTONIC = 1
@@ -45,8 +47,25 @@ def read_clock(state: State) -> None:
 
 
 @compiled
+def rest(state: State) -> None:
+    """Let datagrams gather: fewer, larger batches make longer runs and fewer calls.
+
+    Not after a full batch, when there is no time to lose.
+    """
+    engine = state.engine[0]
+    if engine.coalesce == 0 or engine.is_full != 0:
+        return
+    duration = address_of(state.scratch) + 8 * _TIME
+    state.scratch[_TIME] = 0
+    state.scratch[_TIME + 1] = engine.coalesce
+    nanosleep(duration, 0)
+
+
+@compiled
 def turn(state: State, timeout: int) -> int:
     """Wait for at most `timeout` milliseconds and do one round of everything.
+
+    A turn that may not wait does not rest either.
 
     Returns:
         How many datagrams were received.
@@ -60,11 +79,18 @@ def turn(state: State, timeout: int) -> int:
     event = address_of(state.scratch) + 8 * _EVENT
     if ready > 0 and (state.polls[1] >> 48) & POLLIN != 0:
         read(engine.wake, event, 8)
+    # Any event: a pending socket error is taken by the receive call.
+    is_readable = ready > 0 and state.polls[0] >> 48 != 0
+    if is_readable and timeout != 0:
+        rest(state)
     read_clock(state)
     count = apply_commands(state)
-    # Any event: a pending socket error is taken by the receive call.
-    if ready > 0 and state.polls[0] >> 48 != 0:
-        count += receive(state)
+    if is_readable:
+        received = receive(state)
+        engine.is_full = int64(received == BATCH)
+        count += received
+    else:
+        engine.is_full = 0
     catch_up(state)
     if engine.announced != 0:
         engine.announced = 0

@@ -305,7 +305,7 @@ class Plane:
         """
         owner = self._peer(peer)
         previous = owner.sessions
-        owner.sessions = srtp.create(keys)
+        owner.sessions = srtp.create(keys, self._settings.history)
         self._commands.post(
             commands.SET_KEYS,
             peer,

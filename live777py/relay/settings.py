@@ -18,6 +18,7 @@ class PlaneSettings:
     Attributes:
         threads: 0 runs the loop in a reader of the event loop, 1 on a thread of its own.
         gso: whether runs of equal packets may leave as one UDP GSO message.
+        coalesce: seconds for which datagrams gather before a batch is taken.
         max_peers, max_viewers, max_tracks: rows of the tables.
         history: packets kept of each track, a power of two.
         command_rows: rows of the ring towards the thread, a power of two.
@@ -29,6 +30,7 @@ class PlaneSettings:
 
     threads: int = 1
     gso: bool = True
+    coalesce: float = 0.0005
     max_peers: int = 4096
     max_viewers: int = 16384
     max_tracks: int = 8192
@@ -52,5 +54,7 @@ class PlaneSettings:
             raise ValueError("history must be at least 64")
         if not 0 <= self.catch_up_age <= 3600:
             raise ValueError("catch_up_age must be between 0 and 3600")
+        if not 0 <= self.coalesce < 1:
+            raise ValueError("coalesce must be at least 0 and less than a second")
         if self.threads < 0:
             raise ValueError("threads must not be negative")

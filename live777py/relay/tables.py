@@ -83,6 +83,8 @@ ENGINE = _record(
     "output_packets",
     "output_messages",
     "waits",
+    "coalesce",
+    "is_full",
     "parked_head",
     "parked_tail",
     # Viewers on their way to the live edge.
@@ -524,5 +526,6 @@ def allocate(settings: PlaneSettings) -> Memory:
     state.engine[0].history = settings.history
     state.engine[0].control_rows = settings.control_rows
     state.engine[0].gso = int(settings.gso)
+    state.engine[0].coalesce = int(settings.coalesce * 1_000_000_000)
     state.engine[0].catch_up_age = round(settings.catch_up_age * 1_000_000_000)
     return Memory(state, history, packets, arrivals)

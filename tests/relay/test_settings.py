@@ -24,6 +24,8 @@ from live777py.relay.settings import PlaneSettings
         ("threads", -1),
         ("catch_up_age", -1),
         ("catch_up_age", 3601),
+        ("coalesce", -1),
+        ("coalesce", 1),
     ],
 )
 def test_impossible_bounds_are_refused(name: str, value: int) -> None:
