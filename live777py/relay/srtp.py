@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pylibsrtp import Policy, Session
+from pylibsrtp import Error, Policy, Session
 from pylibsrtp._binding import ffi
 
 from .seam import SrtpKeys
+
+__all__ = ["WINDOW", "Error", "Sessions", "create"]
 
 #: The replay window, which covers any history that a retransmission may come from.
 WINDOW = 8192
