@@ -10,10 +10,9 @@ import contextlib
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import ClassVar, Self
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
-from yarl import URL
 
 from live777py.errors import Unavailable
 from live777py.protocol.link import LinkedIceServer, ice_servers
@@ -155,7 +154,7 @@ class SdpClient:
             raise RuntimeError("used outside of its block")
         return self._http
 
-    async def _post(self, url: URL, offer: str) -> SdpSession:
+    async def _post(self, url: str, offer: str) -> SdpSession:
         headers = {**self._headers, "Content-Type": _SDP, "Accept": _SDP}
         for _ in range(MAX_REDIRECTS + 1):
             # aiohttp drops the token when it follows to another host.
@@ -164,10 +163,10 @@ class SdpClient:
             ) as response:
                 target = response.headers.get("Location", "")
                 if response.status in _REDIRECTS and target:
-                    url = _checked(str(response.url.join(URL(target))))
+                    url = _checked(urljoin(str(response.url), target))
                     continue
                 return await _session(response)
-        raise Refused(str(url), 308, f"more than {MAX_REDIRECTS} redirects")
+        raise Refused(url, 308, f"more than {MAX_REDIRECTS} redirects")
 
 
 async def _session(response: aiohttp.ClientResponse) -> SdpSession:
@@ -182,7 +181,7 @@ async def _session(response: aiohttp.ClientResponse) -> SdpSession:
         raise Refused(url, 201, f"not SDP: {answer[:60]!r}")
     location = response.headers.get("Location")
     return SdpSession(
-        url=None if location is None else str(response.url.join(URL(location))),
+        url=None if location is None else urljoin(url, location),
         answer=answer,
         ice_servers=ice_servers(response.headers.getall("Link", [])),
         etag=response.headers.get("ETag"),
@@ -202,8 +201,8 @@ def _retry_after(response: aiohttp.ClientResponse) -> float | None:
     return float(text) if text.isascii() and text.isdigit() else None
 
 
-def _checked(url: str) -> URL:
+def _checked(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("not an http:// or https:// URL")
-    return URL(url)
+    return url

@@ -68,7 +68,7 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-_BOUND = re.compile(r"\s*([a-z0-9_]+)\s*(>=|<=|>|<)\s*(\S+)\s*")
+_BOUND = re.compile(r"\s*([a-z0-9_]+)\s*(>=|<=|>|<)\s*([^\s=<>]\S*)\s*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,9 @@ def _sections(result: Result) -> Iterator[Section]:
     if not result.viewers:
         return
     connected = f"{result.viewers_connected:,} of {result.viewers:,} viewers"
+    if not result.viewers_connected:
+        yield Section("Joining", (("connected", connected),))
+        return
     yield Section(
         "Joining",
         (

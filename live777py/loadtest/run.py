@@ -136,12 +136,12 @@ class _Test:
             scope.spawn(self._look_after)
             if not options.whip or self._publishers:
                 await self._join()
-            window = _Window.begin(self)
+            window = await _Window.begin(self)
             self._measurement.is_on = True
             if self._viewers or (self._publishers and not options.viewers):
                 await self._wait(options.seconds)
             self._measurement.is_on = False
-            window = window.end(self)
+            window = await window.end(self)
             drops = self._loop.dropped
         # The publishers' tasks are over; what they sent last is still under way.
         await self._settle()
@@ -447,17 +447,19 @@ class _Window:
     server: Usage | None
 
     @classmethod
-    def begin(cls, test: _Test) -> _Window:
+    async def begin(cls, test: _Test) -> _Window:
+        pid = test._options.pid
+        server = None if pid is None else await asyncio.to_thread(usage, pid)
         return cls(
             time.monotonic(),
             test._packets,
             sum(viewer.octets for viewer in test._viewers),
             time.process_time(),
-            None if test._options.pid is None else usage(test._options.pid),
+            server,
         )
 
-    def end(self, test: _Test) -> _Window:
-        now = _Window.begin(test)
+    async def end(self, test: _Test) -> _Window:
+        now = await _Window.begin(test)
         server = None
         if self.server is not None and now.server is not None:
             spent = now.server.cpu_seconds - self.server.cpu_seconds

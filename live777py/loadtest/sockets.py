@@ -1,7 +1,7 @@
 """Reads the UDP sockets of many viewers in batches, in rounds that all of them share.
 
 The kernel notes when each datagram came, so a measurement does not contain the time until
-its round. Where the system has no recvmmsg, sockets are read singly.
+its round. Where the system has no recvmmsg or epoll, all sockets are read singly in each round.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class SocketLoop:
     """Reads the sockets of all viewers of this process.
 
     `async with SocketLoop() as loop:`; sockets come and go by `add` and `remove`. Nobody else
-    may read them meanwhile.
+    may read them meanwhile, and they must not be blocking.
     """
 
     def __init__(self) -> None:
@@ -147,7 +147,7 @@ class SocketLoop:
         self._loop = asyncio.get_running_loop()
         if sys.platform == "linux":
             self._poll = select.epoll()
-            self._loop.add_reader(self._poll.fileno(), self._ready)
+        self._resume()
         return self
 
     async def __aexit__(
@@ -169,8 +169,6 @@ class SocketLoop:
         if self._poll is not None:
             sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
             self._poll.register(sock.fileno(), select.EPOLLIN)
-        else:
-            self._loop.add_reader(sock.fileno(), self._drain, sock.fileno())
 
     def remove(self, sock: socket.socket) -> None:
         """Read a socket no longer; one that is not read is fine."""
@@ -180,8 +178,6 @@ class SocketLoop:
         self._dropped += drops(sock)
         if self._poll is not None:
             self._poll.unregister(number)
-        else:
-            self._loop.remove_reader(number)
 
     @property
     def dropped(self) -> int:
@@ -189,18 +185,22 @@ class SocketLoop:
         return self._dropped + sum(drops(sock) for sock, _ in self._takers.values())
 
     def _ready(self) -> None:
-        if self._poll is None:
-            return
-        for number, _ in self._poll.poll(0, max(1, len(self._takers))):
-            self._drain(number)
+        if self._poll is not None:
+            self._loop.remove_reader(self._poll.fileno())
+            for number, _ in self._poll.poll(0, max(1, len(self._takers))):
+                self._drain(number)
+        else:
+            for number in list(self._takers):
+                self._drain(number)
         # A short rest lets packets gather: fewer, larger batches under load.
-        self._loop.remove_reader(self._poll.fileno())
         self._timer = self._loop.call_later(REST, self._resume)
 
     def _resume(self) -> None:
         self._timer = None
         if self._poll is not None:
             self._loop.add_reader(self._poll.fileno(), self._ready)
+        else:
+            self._ready()
 
     def _drain(self, number: int) -> None:
         if number not in self._takers:

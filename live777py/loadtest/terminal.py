@@ -53,7 +53,7 @@ def show(console: Console, result: Result, checks: Sequence[Check]) -> None:
         parts += [Text(), Text("Required", style="bold")]
         for holds, bound, value in rows.checked(checks):
             mark = (
-                Text("  ok    ", "green") if holds else Text("  FAILED  ", "bold red")
+                Text("  ok      ", "green") if holds else Text("  FAILED  ", "bold red")
             )
             parts.append(Text.assemble(mark, f"{bound} (measured: {value})"))
     if result.errors:

@@ -195,6 +195,7 @@ class Viewer:
         """End the session and close."""
         if self._socket is not None:
             loop.remove(self._socket)
+            self._socket.close()
             self._socket = None
         if self._session is not None:
             await client.delete(self._session)

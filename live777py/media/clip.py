@@ -168,12 +168,13 @@ def _read(container: av.container.InputContainer, name: str) -> Clip:
     for packet in container.demux([s for s in streams if s.index in kinds]):
         if packet.dts is None or packet.time_base is None:
             continue
-        filtered = kinds[packet.stream_index][1]
+        # What leaves the filter has the stream's clock, and does not say so.
+        clock, filtered = packet.time_base, kinds[packet.stream_index][1]
         for part in [packet] if filtered is None else filtered.filter(packet):
             stamp = part.pts if part.pts is not None else part.dts
             if stamp is None:
                 continue
-            time = float(stamp * packet.time_base)
+            time = float(stamp * clock)
             found[packet.stream_index].append(
                 Sample(bytes(part), time, part.is_keyframe)
             )

@@ -81,7 +81,8 @@ class Detached:
     """The nominated pair, read by somebody else from now on.
 
     Attributes:
-        socket: of the local candidate; asyncio no longer reads it.
+        socket: of the local candidate, which asyncio no longer reads; a duplicate, for the
+            caller to close.
         remote: where the other side is.
         receive: takes back what is not media: STUN, DTLS, RTCP.
     """
@@ -98,6 +99,8 @@ def source_address(host: str, port: int = 9) -> str | None:
         contextlib.suppress(OSError),
         socket.socket(family, socket.SOCK_DGRAM) as probe,
     ):
+        # Connecting a UDP socket only looks the route up.
+        probe.setblocking(False)
         probe.connect((host, port))
         return str(probe.getsockname()[0])
     return None
@@ -282,8 +285,8 @@ class OutgoingPeer:
     def detach(self) -> Detached | None:
         """Give the nominated socket to a reader of the caller's.
 
-        STUN, DTLS and RTCP have to come back through `Detached.receive`; RTP that does is
-        decrypted and handed to `on_rtp`, as before.
+        It is not blocking. STUN, DTLS and RTCP have to come back through `Detached.receive`;
+        RTP that does is decrypted and handed to `on_rtp`, as before.
 
         Returns:
             None where there is no UDP socket of ours, through TURN.
@@ -298,7 +301,7 @@ class OutgoingPeer:
         def receive(data: bytes) -> None:
             pair.protocol.datagram_received(data, pair.remote_addr)
 
-        return Detached(sock, pair.remote_addr, receive)
+        return Detached(sock.dup(), pair.remote_addr, receive)
 
     async def aclose(self, *, goodbye: bool = True) -> None:
         """Say goodbye and close; does nothing a second time.
@@ -309,6 +312,7 @@ class OutgoingPeer:
         if self._is_closed:
             return
         self._is_closed = True
+        self._end("closed by us")
         await finish(self._close, goodbye)
 
     async def _close(self, goodbye: bool) -> None:
@@ -321,7 +325,6 @@ class OutgoingPeer:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_TIMEOUT):
                 await self._ice.close()
-        self._end("closed by us")
 
     @property
     def _srtp(self) -> srtp.Sessions:
