@@ -138,6 +138,8 @@ class _Test:
                 await self._join()
             window = await _Window.begin(self)
             self._measurement.is_on = True
+            for publisher in self._publishers:
+                publisher.latest = 0.0  # while many joined, nobody measured
             if self._viewers or (self._publishers and not options.viewers):
                 await self._wait(options.seconds)
             self._measurement.is_on = False

@@ -110,7 +110,7 @@ def synthetic() -> Clip:
         for index, packet in enumerate(packets)
     )
     track = ClipTrack(_h264_codec(samples), samples)
-    return Clip("synthetic H.264", (track,), len(samples) / _RATE)
+    return Clip("synthetic", (track,), len(samples) / _RATE)
 
 
 def _pictures() -> Iterator[av.VideoFrame]:
