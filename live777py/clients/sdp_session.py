@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import ClassVar, Self
@@ -135,7 +136,7 @@ class SdpClient:
             reason = f"no answer within {self._timeout:g} s"
             raise Unreachable(url, reason) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise Unreachable(url, str(error) or type(error).__name__) from error
+            raise Unreachable(url, _reason(error)) from error
 
     async def delete(self, session: SdpSession) -> int | None:
         """End a session; returns the status, None if there was none: the session times out."""
@@ -193,6 +194,12 @@ async def _text(response: aiohttp.ClientResponse, limit: int) -> str:
     while len(data) < limit and not response.content.at_eof():
         data += await response.content.read(limit - len(data))
     return data.decode("utf-8", "replace")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return str(error) or type(error).__name__
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:

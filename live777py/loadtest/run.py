@@ -41,6 +41,9 @@ _TICK = 0.1
 _REPORT_TICKS = 20
 _SAMPLE_TICKS = 5
 
+#: Seconds between two looks at what is missing; libwebrtc has the same.
+_ASKING = 0.02
+
 _MAX_ERRORS = 20
 
 #: From here on the tool itself is what is slow.
@@ -134,6 +137,8 @@ class _Test:
         async with TaskScope() as scope:
             await self._publish(scope)
             scope.spawn(self._look_after)
+            if options.loss:
+                scope.spawn(self._ask_again)
             if not options.whip or self._publishers:
                 await self._join()
             window = await _Window.begin(self)
@@ -171,7 +176,7 @@ class _Test:
             nonlocal done
             try:
                 await publisher.connect(self._whip, options.timeout)
-            except LiveError as error:
+            except (LiveError, OSError) as error:
                 self._note("publishing", error)
                 await publisher.leave(self._whip)
             else:
@@ -209,7 +214,7 @@ class _Test:
     async def _join_one(self, viewer: Viewer) -> None:
         try:
             await viewer.join(self._whep, self._loop, self._options.timeout)
-        except LiveError as error:
+        except (LiveError, OSError) as error:
             self._failed += 1
             self._note("watching", error)
             await viewer.leave(self._whep, self._loop)
@@ -252,15 +257,12 @@ class _Test:
                     await self._stop.wait()
 
     async def _look_after(self) -> None:
-        """Reports, requests for what is missing, the turn of the viewer that is decrypted."""
+        """Reports, the turn of the viewer that is decrypted, and where we are."""
         begin = None
         sampled: Viewer | None = None
         for tick in count():
             await asyncio.sleep(_TICK)
             viewers = self._viewers
-            if self._options.loss:
-                for viewer in viewers:
-                    viewer.ask_again()
             # A share of them at each tick, so that reports do not come in bursts.
             for viewer in viewers[tick % _REPORT_TICKS :: _REPORT_TICKS]:
                 viewer.report()
@@ -276,15 +278,22 @@ class _Test:
             elif tick % 2 == 0:
                 self._say()
 
+    async def _ask_again(self) -> None:
+        """Have viewers ask for what is still missing, as often as players look after it."""
+        while True:
+            await asyncio.sleep(_ASKING)
+            for viewer in self._viewers:
+                viewer.ask_again()
+
     async def _settle(self) -> None:
         """Wait until nothing comes any more, for a moment at least."""
         end = time.monotonic() + _MAX_SETTLING
         before = -1
         while self._packets != before and time.monotonic() < end:
             before = self._packets
-            await asyncio.sleep(_SETTLED)
-            for viewer in self._viewers:
-                viewer.ask_again()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SETTLED):
+                    await self._ask_again()
 
     async def _leave(self) -> None:
         self._say(phase="leaving", share=0.0)
@@ -304,7 +313,7 @@ class _Test:
     def _packets(self) -> int:
         return sum(viewer.packets for viewer in self._viewers)
 
-    def _note(self, doing: str, error: LiveError) -> None:
+    def _note(self, doing: str, error: Exception) -> None:
         text = f"{doing}: {error}"
         # URLs differ in the stream's number only; twenty kinds of error tell enough.
         if text in self._errors or len(self._errors) < _MAX_ERRORS:

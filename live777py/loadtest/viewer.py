@@ -46,7 +46,7 @@ _TOUCH = 8192
 _MAX_SOURCES = 16
 
 #: Seconds after which a missing packet is asked for again, and after which it is given up.
-_ASK_AGAIN = 0.1
+_ASK_AGAIN = 0.05
 RECOVERY_LIMIT = 1.0
 
 #: Packets that may be missing at once.

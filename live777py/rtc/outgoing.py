@@ -274,7 +274,7 @@ class OutgoingPeer:
             return None
         try:
             return self._sessions.receive.unprotect(data)
-        except srtp.Error:
+        except (srtp.Error, ValueError):  # forged or repeated; longer than a datagram
             return None
 
     def send_rtcp(self, packet: bytes) -> None:

@@ -183,11 +183,16 @@ async def test_a_server_that_does_not_answer_is_given_up() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:1/whip/cam", "ftp://127.0.0.1/", "whip/cam"]
+    ("url", "reason"),
+    [
+        ("http://127.0.0.1:1/whip/cam", ": Connection refused"),
+        ("ftp://127.0.0.1/", "not an http"),
+        ("whip/cam", "not an http"),
+    ],
 )
-async def test_what_cannot_be_reached_says_so(url: str) -> None:
+async def test_what_cannot_be_reached_says_so(url: str, reason: str) -> None:
     async with WhipClient() as client:
-        with pytest.raises(Unreachable):
+        with pytest.raises(Unreachable, match=reason):
             await client.post(url, "v=0")
 
 

@@ -152,7 +152,7 @@ async def test_a_dropped_packet_is_asked_for_and_its_return_counted() -> None:
     fed.take(RtpPacket(97, 1, lost[1].timestamp, RTX_SSRC, payload))
     assert fed.measurement.recovery.count == fed.measurement.within_200ms == 2
     assert fed.viewer.expected - fed.viewer.packets == len(lost) - 2
-    await asyncio.sleep(0.11)
+    await asyncio.sleep(0.06)
     fed.asked.clear()
     fed.viewer.ask_again()
     await asyncio.sleep(0)
