@@ -25,7 +25,8 @@ RANKS = (
     {"relay", "core"},
     {"clients"},
     {"api", "rtc", "media", "store"},
-    {"server"},
+    # The load test is a program of its own: beside the server, of which it knows nothing.
+    {"server", "loadtest"},
     {"cli"},
     {"__main__"},
 )
@@ -40,6 +41,7 @@ BORDERS = {
     "numba": {"relay"},
     "pydantic": {"api", "config"},
     "pylibsrtp": {"relay"},
+    "rich": {"loadtest"},
 }
 
 #: Names under which distributions are imported, where the two differ.
@@ -59,7 +61,12 @@ UNTESTED = {
 OTHER_TESTS = {"data", "e2e", "support"}
 
 #: Test files that test the project, or a library below it, rather than one module.
-PROJECT_TESTS = {"test_layers.py", "test_private_names.py", "test_sample_config.py"}
+PROJECT_TESTS = {
+    "test_fuzz.py",
+    "test_layers.py",
+    "test_private_names.py",
+    "test_sample_config.py",
+}
 
 
 def name_of(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .catchup import catch_up
 from .cfuncs import (
     address_of,
     clock_gettime,
@@ -19,10 +20,13 @@ from .numbering import SECOND
 from .receive import receive
 from .tables import BATCH, RUNNING, STOP, State
 
+CLOCK_REALTIME = 0
 CLOCK_MONOTONIC = 1
 POLLIN = 1
 #: How long the loop sleeps when nothing wakes it.
 IDLE_MS = 1000
+#: And how long while a viewer is on its way to the live edge.
+BURST_MS = 1
 #: Words of `scratch`: the length for libsrtp, a timespec, an eventfd's value.
 _TIME = 2
 _EVENT = 4
@@ -30,9 +34,16 @@ _EVENT = 4
 
 @compiled
 def read_clock(state: State) -> None:
-    """Note the time of this turn, on the clock of `time.monotonic_ns()`."""
-    clock_gettime(CLOCK_MONOTONIC, address_of(state.scratch) + 8 * _TIME)
+    """Note the time of this turn, on the clock of `time.monotonic_ns()`.
+
+    And how far that is from the clock by which the kernel says when a datagram came.
+    """
+    timespec = address_of(state.scratch) + 8 * _TIME
+    clock_gettime(CLOCK_REALTIME, timespec)
+    wall = state.scratch[_TIME] * SECOND + state.scratch[_TIME + 1]
+    clock_gettime(CLOCK_MONOTONIC, timespec)
     state.engine[0].now = state.scratch[_TIME] * SECOND + state.scratch[_TIME + 1]
+    state.engine[0].clock_offset = state.engine[0].now - wall
 
 
 @compiled
@@ -60,6 +71,8 @@ def turn(state: State, timeout: int) -> int:
         How many datagrams were received.
     """
     engine = state.engine[0]
+    if engine.catching != 0:
+        timeout = min(timeout, BURST_MS)
     state.polls[0] = engine.socket | (POLLIN << 32)
     state.polls[1] = engine.wake | (POLLIN << 32)
     ready = poll(address_of(state.polls), 2, timeout)
@@ -71,11 +84,14 @@ def turn(state: State, timeout: int) -> int:
     if is_readable and timeout != 0:
         rest(state)
     read_clock(state)
-    apply_commands(state)
-    count = 0
+    count = apply_commands(state)
     if is_readable:
-        count = receive(state)
-    engine.is_full = int64(count == BATCH)
+        received = receive(state)
+        engine.is_full = int64(received == BATCH)
+        count += received
+    else:
+        engine.is_full = 0
+    catch_up(state)
     if engine.announced != 0:
         engine.announced = 0
         state.scratch[_EVENT] = 1

@@ -25,6 +25,7 @@ class PlaneSettings:
         control_rows: control packets that may wait *of each kind*, a power of two.
         parked_packets: SRTP packets that may wait for keys, of all peers, a power of two.
         output_packets: packets encrypted before they are handed to the kernel.
+        catch_up_age: seconds; a key frame that is older is nothing to begin with.
     """
 
     threads: int = 1
@@ -33,11 +34,12 @@ class PlaneSettings:
     max_peers: int = 4096
     max_viewers: int = 16384
     max_tracks: int = 8192
-    history: int = 1024
+    history: int = 2048
     command_rows: int = 4096
     control_rows: int = 512
     parked_packets: int = 1024
     output_packets: int = 256
+    catch_up_age: float = 10.0
 
     def __post_init__(self) -> None:
         for name in ("history", "command_rows", "control_rows", "parked_packets"):
@@ -50,6 +52,8 @@ class PlaneSettings:
             raise ValueError("output_packets must be between 64 and 1024")
         if self.history < 64:
             raise ValueError("history must be at least 64")
+        if not 0 <= self.catch_up_age <= 3600:
+            raise ValueError("catch_up_age must be between 0 and 3600")
         if not 0 <= self.coalesce < 1:
             raise ValueError("coalesce must be at least 0 and less than a second")
         if self.threads < 0:

@@ -22,6 +22,12 @@ CORE = (
     "test_numbering.py",
     "test_fanout.py",
     "test_output.py",
+    "test_arrivals.py",
+    "test_notices.py",
+    "test_groups.py",
+    "test_catchup.py",
+    "test_retransmit.py",
+    "test_fuzz.py",
 )
 
 
