@@ -6,7 +6,7 @@ range would be a segmentation fault. Tables never change while a batch is in han
 
 from __future__ import annotations
 
-from . import addresses
+from . import addresses, adoption, injection, taps
 from .cfuncs import address_of, compiled, load_acquire, store_release
 from .fanout import deliver
 from .parking import forget_parked, next_parked, unpark
@@ -26,6 +26,12 @@ ADD_VIEWER = 8
 SET_PAYLOAD_TYPE = 9
 REMOVE_VIEWER = 10
 REMOVE_TRACK = 11
+OPEN_SOURCE = 40
+CLOSE_SOURCE = 41
+OPEN_TAP = 42
+CLOSE_TAP = 43
+ADOPT = 44
+RELEASE = 45
 
 AF_INET = 2
 AF_INET6 = 10
@@ -53,9 +59,10 @@ def _write_name(
 ) -> int:
     """Write a peer's `struct sockaddr`; its length."""
     names = state.paths.names
-    put_native32(names, peer, 0, AF_INET6 if state.engine[0].is_ipv6 else AF_INET)
+    is_ipv6 = adoption.uses_ipv6(state, peer)
+    put_native32(names, peer, 0, AF_INET6 if is_ipv6 else AF_INET)
     put16(names, peer, 2, port)
-    if state.engine[0].is_ipv6 == 0:
+    if not is_ipv6:
         put32(names, peer, 4, low)
         return 16
     put32(names, peer, 4, 0)
@@ -72,7 +79,7 @@ def _write_local(state: State, peer: int, high: int, low: int, scope: int) -> in
         return 0
     controls = state.paths.locals
     put_native32(controls, peer, 4, 0)
-    if state.engine[0].is_ipv6 == 0:
+    if not adoption.uses_ipv6(state, peer):
         put_native32(controls, peer, 0, 28)
         put_native32(controls, peer, 8, 0)
         put_native32(controls, peer, 12, 8)
@@ -150,6 +157,7 @@ def bind(
     binding.format = payload_format
     binding.clock_rate = clock_rate
     binding.extensions = extensions
+    state.tracks[track].format = payload_format
     if is_new_publisher:
         fed = state.tracks[track]
         fed.has_publisher = 1
@@ -241,6 +249,7 @@ def remove_track(state: State, index: int) -> None:
     track.last_arrival = 0
     track.key_frames = 0
     track.key_announced = 0
+    track.format = 0
 
 
 @compiled
@@ -279,6 +288,38 @@ def _apply_viewer(state: State, row: Table) -> None:
 
 
 @compiled
+def _apply_other(state: State, row: Table) -> None:
+    kind = row[0]
+    index = row[1]
+    if kind == OPEN_SOURCE:
+        injection.open_source(state, index)
+    elif kind == CLOSE_SOURCE:
+        injection.close_source(state, index)
+        remove_peer(state, state.engine[0].first_source + index)
+    elif kind == OPEN_TAP:
+        taps.open_tap(state, index, row[2], row[3])
+    elif kind == CLOSE_TAP:
+        taps.close_tap(state, index)
+    elif kind == ADOPT:
+        adoption.adopt(state, index, row[2], row[3])
+    elif kind == RELEASE:
+        adoption.release(state, index)
+
+
+@compiled
+def _frees(kind: int) -> bool:
+    """Whether somebody may wait for this command, to free what is gone."""
+    return bool(
+        kind == REMOVE_PEER
+        or kind == REMOVE_VIEWER
+        or kind == REMOVE_TRACK
+        or kind == CLOSE_SOURCE
+        or kind == CLOSE_TAP
+        or kind == RELEASE
+    )
+
+
+@compiled
 def apply_commands(state: State) -> None:
     """Apply all commands that are there; then Python may free what they took out."""
     base = address_of(state.shared)
@@ -289,15 +330,14 @@ def apply_commands(state: State) -> None:
     rows = state.commands.shape[0]
     for position in range(tail, head):
         row = state.commands[position & (rows - 1)]
-        if row[0] < ADD_VIEWER:
+        if row[0] >= OPEN_SOURCE:
+            _apply_other(state, row)
+        elif row[0] < ADD_VIEWER:
             _apply_peer(state, row)
         else:
             _apply_viewer(state, row)
         state.counters[0].commands += 1
-        is_removal = (
-            row[0] == REMOVE_PEER or row[0] == REMOVE_VIEWER or row[0] == REMOVE_TRACK
-        )
-        if is_removal or head - tail == rows:
+        if _frees(row[0]) or head - tail == rows:
             # Somebody waits: to free what is gone, or for room in the ring.
             state.engine[0].announced = 1
     store_release(base + 8 * COMMAND_TAIL, head)

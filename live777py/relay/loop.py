@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from .adoption import receive_adopted
 from .cfuncs import (
     address_of,
     clock_gettime,
     compiled,
+    int64,
     load_acquire,
     poll,
     read,
@@ -13,6 +15,7 @@ from .cfuncs import (
     write,
 )
 from .commands import apply_commands
+from .injection import take_injected
 from .numbering import SECOND
 from .receive import receive
 from .tables import RUNNING, STOP, State
@@ -38,21 +41,36 @@ def turn(state: State, timeout: int) -> int:
     """Wait for at most `timeout` milliseconds and do one round of everything.
 
     Returns:
-        How many datagrams were received.
+        How many datagrams were received and packets injected.
     """
     engine = state.engine[0]
     state.polls[0] = engine.socket | (POLLIN << 32)
     state.polls[1] = engine.wake | (POLLIN << 32)
-    ready = poll(address_of(state.polls), 2, timeout)
+    state.polls[2] = engine.epoll | (POLLIN << 32)
+    ready = poll(address_of(state.polls), 3 if engine.adopted != 0 else 2, timeout)
+    # Noted now: sending uses the third word, too.
+    is_adopted_ready = ready > 0 and engine.adopted != 0 and state.polls[2] >> 48 != 0
     event = address_of(state.scratch) + 8 * _EVENT
     if ready > 0 and (state.polls[1] >> 48) & POLLIN != 0:
         read(engine.wake, event, 8)
     read_clock(state)
     apply_commands(state)
-    count = 0
+    count = int64(0)
     # Any event: a pending socket error is taken by the receive call.
     if ready > 0 and state.polls[0] >> 48 != 0:
-        count = receive(state)
+        count = receive(state, engine.socket, int64(-1))
+    if is_adopted_ready:
+        count += receive_adopted(state)
+    if engine.sources != 0:
+        count += take_injected(state)
+        if engine.injection_left != 0:
+            engine.injection_left = 0
+            state.scratch[_EVENT] = 1
+            write(engine.wake, event, 8)
+    if engine.tapped != 0:
+        engine.tapped = 0
+        state.scratch[_EVENT] = 1
+        write(engine.tap_event, event, 8)
     if engine.announced != 0:
         engine.announced = 0
         state.scratch[_EVENT] = 1

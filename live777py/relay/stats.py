@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .seam import PeerStats, TrackStats, ViewerStats
+from .seam import PeerStats, TapStats, TrackStats, ViewerStats
 from .tables import Table
 
 
@@ -55,3 +55,9 @@ def viewer_stats(table: Table, index: int) -> ViewerStats:
         first_sequence=row["first_sent_plus_one"] - 1,
         last_sequence=row["last_sent_plus_one"] - 1,
     )
+
+
+def tap_stats(table: Table, index: int, waiting: int) -> TapStats:
+    """What a tap was given."""
+    row = _columns(table, index)
+    return TapStats(row["packets"], waiting, row["dropped"], row["frames_dropped"])

@@ -19,6 +19,9 @@ CORE = (
     "test_numbering.py",
     "test_fanout.py",
     "test_output.py",
+    "test_injection.py",
+    "test_taps.py",
+    "test_adoption.py",
 )
 
 
