@@ -295,7 +295,6 @@ def _apply_other(state: State, row: Table) -> None:
         injection.open_source(state, index)
     elif kind == CLOSE_SOURCE:
         injection.close_source(state, index)
-        remove_peer(state, state.engine[0].first_source + index)
     elif kind == OPEN_TAP:
         taps.open_tap(state, index, row[2], row[3])
     elif kind == CLOSE_TAP:

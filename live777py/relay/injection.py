@@ -46,8 +46,14 @@ def open_source(state: State, source: int) -> None:
 
 @compiled
 def close_source(state: State, source: int) -> None:
-    """Look at a source's ring no more; what is in it is forgotten."""
+    """Clear a source's row and look at its ring no more; what is in it is forgotten."""
     engine = state.engine[0]
+    gone = state.peers[engine.first_source + source]
+    gone.last_received = 0
+    gone.packets_received = 0
+    gone.bytes_received = 0
+    binding = state.bindings[(engine.first_source + source) * PAYLOAD_TYPES]
+    binding.track_plus_one = 0
     opened = state.injection.open
     for i in range(engine.sources):
         if opened[i] == source:

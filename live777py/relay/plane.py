@@ -73,10 +73,10 @@ class _Peer:
     sessions: srtp.Sessions | None = None
     viewers: set[ViewerId] = field(default_factory=set)
     bindings: dict[int, TrackId] = field(default_factory=dict)
-    #: Its own socket; our duplicate of what was adopted.
-    sock: socket.socket | None = None
-    #: Where its own socket sends to.
+    #: Where media goes.
     path: Path | None = None
+    #: Its own socket: our duplicate of what was adopted.
+    sock: socket.socket | None = None
 
 
 @dataclass(slots=True)
@@ -240,12 +240,7 @@ class Plane:
     def send_to_peer(self, peer: PeerId, data: bytes) -> None:
         """Send one control datagram the way that the peer's media takes, counted alike."""
         owner = self._peer(peer)
-        if owner.sock is not None:
-            self._send(owner.sock, data, owner.path)
-        else:
-            known = owner.addresses
-            path = None if owner.selected is None else known[owner.selected]
-            self._send(self._sock, data, path)
+        self._send(owner.sock or self._sock, data, owner.path)
 
     def _send(self, sock: socket.socket, data: bytes, path: Path | None) -> None:
         try:
@@ -303,6 +298,7 @@ class Plane:
         self._commands.post(commands.REMOVE_ADDRESS, peer, *key)
         if owner.selected == key:
             owner.selected = None
+            owner.path = None
             self._commands.post(commands.SELECT_PATH, peer, 0, 0, 0, 0, 0)
 
     def select_path(self, peer: PeerId, path: Path) -> None:
@@ -312,8 +308,7 @@ class Plane:
         if owner.sock is None:
             self.add_address(peer, path)
             owner.selected = _key(words)
-        else:
-            owner.path = path
+        owner.path = path
         self._commands.post(commands.SELECT_PATH, peer, *words)
 
     def set_keys(self, peer: PeerId, keys: SrtpKeys) -> None:

@@ -7,15 +7,16 @@ import select
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from live777py.protocol.codecs import Format
-from live777py.relay.seam import Control, ControlPacket, Path, PeerId
+from live777py.relay.seam import Control, ControlPacket, Path, PeerId, SrtpKeys
 from live777py.relay.settings import PlaneSettings
+from live777py.relay.tables import EVENTS
 
-from .support import SMALL, Endpoint, Rig, rig, rtp, udp
+from .support import GCM, SMALL, Endpoint, Rig, rig, rtp, udp
 
 THREADED = dataclasses.replace(SMALL, threads=1)
 
@@ -161,6 +162,58 @@ def test_many_sockets_may_lead_to_one_address() -> None:
         remote.sendto(b"\0\1stun", r.sock.getsockname())
         r.turn()
         assert [p.peer for p in r.plane.control_packets()] == [-1]
+
+
+def test_more_sockets_than_one_turn_looks_at_are_all_served() -> None:
+    count = EVENTS + 8
+    with ExitStack() as stack:
+        r = stack.enter_context(rig())
+        remote = stack.enter_context(udp())
+        path = Path("127.0.0.1", remote.getsockname()[1], "127.0.0.1")
+        peers = []
+        for _ in range(count):
+            sock = stack.enter_context(udp())
+            peers.append(r.plane.add_peer())
+            r.plane.adopt(peers[-1], sock, path)
+            remote.sendto(b"\0\1stun", sock.getsockname())
+        assert r.plane.turn() == 0
+        assert [r.plane.turn(1000), r.plane.turn(1000)] == [EVENTS, 8]
+        assert sorted(p.peer for p in r.plane.control_packets()) == peers
+
+
+def test_sockets_come_and_go_under_traffic() -> None:
+    with rig(THREADED) as r, udp() as sock, udp() as remote:
+        r.plane.start()
+        path = Path("127.0.0.1", remote.getsockname()[1], "127.0.0.1")
+        track = r.plane.add_track()
+        source = r.plane.open_source(track, format=Format.OPAQUE, clock_rate=90_000)
+        for turn in range(40):
+            peer = r.plane.add_peer()
+            r.plane.set_keys(peer, SrtpKeys(GCM, os.urandom(28), os.urandom(28)))
+            r.plane.adopt(peer, sock, path)
+            r.plane.add_viewer(
+                peer,
+                track,
+                payload_type=100,
+                ssrc=1,
+                first_sequence=1,
+                timestamp_offset=0,
+                extensions={},
+            )
+            for n in range(4):
+                remote.sendto(b"\0\1stun", sock.getsockname())
+                r.plane.inject(source, [rtp(4 * turn + n, turn)])
+            if turn % 2:
+                r.plane.release(peer)
+            r.plane.remove_peer(peer)
+            for packet in r.plane.control_packets():
+                assert packet.data == b"\0\1stun"
+        end = time.monotonic() + 5
+        while r["adopted"] or r["graves"]:
+            assert time.monotonic() < end
+            list(r.plane.control_packets())
+        assert r.plane.failed is None
+        assert (r["adopt_failed"], r["send_dropped"]) == (0, 0)
 
 
 def test_a_released_socket_is_its_owners_again() -> None:
