@@ -29,7 +29,7 @@ $$sudo env DEBIAN_FRONTEND=noninteractive \
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint check bench format docs lock clean tools
+.PHONY: help setup run test lint check bench fuzz soak format docs lock clean tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -50,8 +50,21 @@ lint: $(VENV)/.dev ## check format, style, types and spelling
 
 check: lint test ## all that CI runs
 
-bench: setup ## measure forwarding on this machine
-	$(BIN)/python -m bench $(ARGS)
+# A peer that runs on this machine beside ours: make bench PEER_PID=4711 PEER_NAME=theirs
+# PEER_WHIP=http://127.0.0.1:8889/cam{n}/whip PEER_WHEP=http://127.0.0.1:8889/cam{n}/whep
+PEER = $(if $(PEER_WHIP),--peer '$(or $(PEER_NAME),peer)' '$(PEER_PID)' '$(PEER_WHIP)' \
+  '$(PEER_WHEP)' $(if $(PEER_TOKEN),'$(PEER_TOKEN)'))
+
+bench: setup ## measure what forwarding costs on this machine
+	$(BIN)/python -m bench $(PEER) $(ARGS)
+
+# The second run has every index checked, and needs a compilation of its own.
+fuzz: setup $(VENV)/.dev ## a million malformed datagrams against the data plane, twice
+	$(BIN)/python -m tests.relay.fuzz $(ARGS)
+	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m tests.relay.fuzz $(ARGS)
+
+soak: setup $(VENV)/.dev ## half an hour of coming and going: is everything given back?
+	$(BIN)/python -m bench.soak $(ARGS)
 
 format: $(VENV)/.dev ## format, and mend what can be mended
 	$(BIN)/ruff check --fix-only $(CHECKED)

@@ -1,4 +1,8 @@
-"""`python -m bench`: what forwarding one stream to many viewers costs here."""
+"""`python -m bench`: what forwarding costs on this machine, and beside what peers take.
+
+A peer is any WHIP and WHEP server that runs on this machine already:
+`--peer NAME PID WHIP WHEP [TOKEN]`, where `{n}` in an URL or token stands for a stream's number.
+"""
 
 from __future__ import annotations
 
@@ -6,108 +10,132 @@ import argparse
 import asyncio
 import json
 import platform
+import resource
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
-from bench.forwarding import Result, measure, quantile
+from bench import work
+from bench.load import Result
+from bench.process import choose_cores
+from bench.table import TITLES, markdown
+from bench.target import Ours, Peer, Target
+
+#: Seconds that one measurement may take before it counts as failed.
+STUCK = 90.0
+#: Seconds for all measurements of one server: on a busy machine there are fewer runs.
+LIMIT = 240.0
+
+MEASUREMENTS: Mapping[str, Callable[[Target], Awaitable[Result]]] = {
+    "1x200": partial(work.fan_out, viewers=200),
+    "1x400": partial(work.fan_out, viewers=400),
+    "50x1": partial(work.many_streams, streams=50),
+    "blocked": work.blocked,
+    "joins": work.joins,
+    "deaf": work.deaf,
+    "bare": lambda target: work.bare(200),
+}
+#: Has nothing to do with any server.
+BARE = "bare"
+QUICK = ("1x200", BARE)
 
 
-def main() -> None:
-    """Read arguments, measure, print."""
+def main() -> int:
+    """Read arguments, measure, print.
+
+    Returns:
+        The exit status: 1 if a measurement failed.
+    """
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--viewers", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--only", nargs="+", choices=TITLES, metavar="NAME")
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument(
-        "--deaf",
-        action="store_true",
-        help="publish as OBS does: without key frames on request",
+        "--limit", type=float, default=LIMIT, help="seconds for each server in all"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, not Markdown")
+    parser.add_argument("--quick", action="store_true", help="one run of the core")
+    parser.add_argument("--json", type=Path, help="write every run's figures here")
+    parser.add_argument(
+        "--peer", nargs="+", action="append", default=[], metavar="NAME PID WHIP WHEP"
+    )
     options = parser.parse_args()
-    result = asyncio.run(
-        measure(options.viewers, options.seconds, is_deaf=options.deaf)
+    targets: list[Target] = [Ours()]
+    for values in options.peer:
+        if len(values) not in (4, 5):
+            parser.error("--peer takes NAME PID WHIP WHEP [TOKEN]")
+        name, pid, whip, whep, *token = values
+        targets.append(Peer(name, whip, whep, int(pid), *token))
+    chosen = options.only or (QUICK if options.quick else tuple(TITLES))
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    bench = Bench(targets)
+    runs = 1 if options.quick else options.runs
+    asyncio.run(bench.run(chosen, runs, options.limit * len(targets)))
+    print(heading(), "", bench.table(), sep="\n")
+    for fault in bench.faults:
+        print(fault, file=sys.stderr)
+    if options.json:
+        options.json.write_text(json.dumps(bench.results, indent=2))
+    return 1 if bench.faults else 0
+
+
+class Bench:
+    """Runs measurements in turn, each of ours beside each peer's, so that all meet the noise.
+
+    Attributes:
+        results: by work and target, the figures of each run.
+        faults: a line for each measurement that failed.
+    """
+
+    def __init__(self, targets: list[Target]) -> None:
+        self.results: dict[str, dict[str, list[Result]]] = {}
+        self.faults: list[str] = []
+        self._targets = targets
+
+    async def run(self, names: Sequence[str], runs: int, limit: float) -> None:
+        """Measure everything so many times, and begin nothing after `limit` seconds."""
+        ends = time.monotonic() + limit
+        for number in range(runs):
+            for name in names:
+                targets = self._targets[:1] if name == BARE else self._targets
+                for target in targets:
+                    if time.monotonic() > ends:
+                        self.faults.append(f"no time for {name} in run {number + 1}")
+                        return
+                    await self._take(name, target, number)
+
+    def table(self) -> str:
+        """The medians."""
+        return markdown(self.results, [target.name for target in self._targets])
+
+    async def _take(self, name: str, target: Target, number: int) -> None:
+        runs = self.results.setdefault(name, {}).setdefault(target.name, [])
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(STUCK):
+                runs.append(await MEASUREMENTS[name](target))
+            outcome = f"{time.monotonic() - began:.0f} s"
+        except Exception as error:
+            # A peer may fail in any way, and the others are still worth measuring.
+            self.faults.append(f"{name} of {target.name}: {error!r}")
+            outcome = repr(error)
+        print(f"run {number + 1}: {name} of {target.name}: {outcome}", file=sys.stderr)
+
+
+def heading() -> str:
+    """Where this was measured."""
+    server, load = choose_cores()
+    pinning = (
+        "no cores of their own"
+        if server is None
+        else f"server on core {server}, load on core {load}"
     )
-    print(as_json(result) if options.json else as_markdown(result))
-
-
-def as_json(result: Result) -> str:
-    """The figures for a machine."""
-    return json.dumps(
-        {
-            "viewers": result.viewers,
-            "seconds": result.seconds,
-            "published": result.published,
-            "forwarded": result.forwarded,
-            "forwarded_per_second": result.packets_per_second,
-            "delivered": result.delivered,
-            "server_cpu_us_per_packet": result.microseconds_per_packet,
-            "server_cpu_share": _share(result.server_cpu, result.seconds),
-            "load_cpu_share": result.load_cpu / result.seconds,
-            "joins_per_second": result.joins_per_second,
-            "first_packet_median": quantile(result.first_packet, 0.5),
-            "first_packet_p99": quantile(result.first_packet, 0.99),
-            "first_frame_median": quantile(result.first_frame, 0.5),
-            "first_frame_p99": quantile(result.first_frame, 0.99),
-            "memory_per_viewer": result.memory_per_viewer,
-        },
-        indent=2,
+    return (
+        f"{platform.system()} {platform.release()}, {platform.machine()}, Python "
+        f"{platform.python_version()}, {pinning}; medians (smallest to largest)."
     )
-
-
-def as_markdown(result: Result) -> str:
-    """The figures for a person."""
-    published = result.published / result.seconds
-    rows = [
-        ("forwarded packets a second", f"{result.packets_per_second:,.0f}"),
-        ("delivered", f"{result.delivered:.4%}"),
-        (
-            "server CPU per forwarded packet",
-            _unit(result.microseconds_per_packet, "µs"),
-        ),
-        ("server CPU", _percent(_share(result.server_cpu, result.seconds))),
-        ("joins a second", f"{result.joins_per_second:.1f}"),
-        ("time to first packet, median / p99", _times(result.first_packet)),
-        ("time to first frame, median / p99", _times(result.first_frame)),
-        ("memory a viewer", _kilobytes(result.memory_per_viewer)),
-        ("CPU of the load generator", _percent(result.load_cpu / result.seconds)),
-    ]
-    lines = [
-        (
-            f"{result.viewers} viewers of one stream ({published:.0f} packets a second), "
-            f"{result.seconds:.1f} s on loopback, Python {platform.python_version()}, "
-            f"{platform.machine()}"
-        ),
-        "",
-        "| Figure | Value |",
-        "| --- | --- |",
-        *(f"| {name} | {value} |" for name, value in rows),
-    ]
-    if result.load_cpu > 0.9 * result.seconds:
-        lines += [
-            "",
-            "The load generator was short of CPU: losses and times may be its own.",
-        ]
-    return "\n".join(lines)
-
-
-def _share(cpu: float | None, seconds: float) -> float | None:
-    return None if cpu is None else cpu / seconds
-
-
-def _unit(value: float | None, unit: str) -> str:
-    return "unknown" if value is None else f"{value:.2f} {unit}"
-
-
-def _percent(share: float | None) -> str:
-    return "unknown" if share is None else f"{share:.0%} of a core"
-
-
-def _times(values: tuple[float, ...]) -> str:
-    median, worst = quantile(values, 0.5), quantile(values, 0.99)
-    return f"{median * 1000:.0f} / {worst * 1000:.0f} ms"
-
-
-def _kilobytes(size: float | None) -> str:
-    return "unknown" if size is None else f"{size / 1000:.0f} kB"
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

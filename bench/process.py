@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,7 +27,6 @@ listen = "127.0.0.1:0"
 [webrtc]
 listen = "127.0.0.1:0"
 addresses = ["127.0.0.1"]
-max_sessions = {max_sessions}
 
 [log]
 level = "warning"
@@ -40,16 +39,18 @@ class ServerProcess:
     `async with ServerProcess(core) as server:`; `url` is its base URL.
     """
 
-    def __init__(self, core: int | None, *, max_sessions: int = 4096) -> None:
+    def __init__(
+        self, core: int | None, *, arguments: Sequence[str] = ("-m", "live777py")
+    ) -> None:
         """Prepare.
 
         Args:
             core: the CPU to run on, None for any.
-            max_sessions: the bound that the server is configured with.
+            arguments: of Python, before those of the server.
         """
         self.url = ""
         self._core = core
-        self._max_sessions = max_sessions
+        self._arguments = arguments
         self._stack = contextlib.AsyncExitStack()
         self._process: asyncio.subprocess.Process
 
@@ -57,12 +58,11 @@ class ServerProcess:
         async with contextlib.AsyncExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             config = Path(folder) / "bench.toml"
-            config.write_text(_CONFIG.format(max_sessions=self._max_sessions))
+            config.write_text(_CONFIG)
             with pinned(self._core):
                 self._process = await asyncio.create_subprocess_exec(
                     sys.executable,
-                    "-m",
-                    "live777py",
+                    *self._arguments,
                     "-c",
                     str(config),
                     cwd=ROOT,
@@ -100,23 +100,10 @@ class ServerProcess:
             self._process.kill()
             await self._process.wait()
 
-    def cpu_seconds(self) -> float | None:
-        """User and system time of all threads so far, None where /proc is missing."""
-        try:
-            stat = Path(f"/proc/{self._process.pid}/stat").read_text()
-        except OSError:
-            return None
-        # The name may contain spaces; after it come state (3) … utime (14), stime (15).
-        fields = stat.rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def memory(self) -> int | None:
-        """Resident bytes, None where /proc is missing."""
-        try:
-            pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
-        except OSError:
-            return None
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
 
 
 def choose_cores() -> tuple[int | None, int | None]:

@@ -7,11 +7,17 @@ so slices are filled with noise. What it costs to forward is the same.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import random
 import time
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.target import Endpoint
 from live777py.protocol.codecs import Format
 from live777py.protocol.rtcp import PictureLoss
 from tests.support.media import RtpStream
@@ -21,6 +27,8 @@ from tests.support.rtp_client import RtpClient
 RATE = 30
 KEY_INTERVAL = 60
 KEY_SECONDS = KEY_INTERVAL / RATE
+#: Seconds between key frames on request at least, as in Chromium.
+KEY_PAUSE = 0.3
 CLOCK_RATE = 90_000
 SSRC = 0x11223344
 
@@ -37,6 +45,7 @@ _KEY_SLICE = 65 * 1148
 OFFERED: OfferedMedia = video(h264("64001f"), h264("42e01f"))
 
 
+@functools.cache
 def pictures(seed: int = 1) -> list[bytes]:
     """One period of access units, the key frame first."""
     noise = random.Random(seed)
@@ -57,17 +66,47 @@ class Publisher:
 
     Attributes:
         sent: packets so far.
+        sequence: of the packet that was sent last.
+        gap: seconds of the longest pause between two packets since it was last set to 0.
     """
 
-    def __init__(self, url: str, *, is_deaf: bool = False) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        is_deaf: bool = False,
+        sent_at: NDArray[np.int64] | None = None,
+        phase: float = 0.0,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            endpoint: where to publish.
+            is_deaf: send no key frames on request, as OBS does.
+            sent_at: takes the time of each packet by its sequence number.
+            phase: seconds to wait before the first picture, so that streams differ.
+        """
         self.sent = 0
+        self.gap = 0.0
         self._is_deaf = is_deaf
-        self._client = RtpClient.publisher(url, video(h264("64001f"), ssrc=SSRC))
+        self._is_asked = False
+        self._key_frame = 0.0
+        self._sent_at = np.zeros(1 << 16, np.int64) if sent_at is None else sent_at
+        self._phase = phase
+        self._client = RtpClient.publisher(
+            endpoint.url, video(h264("64001f"), ssrc=SSRC)
+        )
+        self._client.signalling.token = endpoint.token
         self._stream = RtpStream(96, SSRC, Format.H264)
         self._running = asyncio.Event()
         self._running.set()
         self._idle = asyncio.Event()
         self._task: asyncio.Task[None]
+
+    @property
+    def sequence(self) -> int:
+        """The sequence number of the latest packet."""
+        return (self._stream.sequence - 1) & 0xFFFF
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
@@ -82,7 +121,8 @@ class Publisher:
     ) -> None:
         self._task.cancel()
         await asyncio.wait([self._task])
-        await self._client.aclose()
+        with contextlib.suppress(OSError, TimeoutError):
+            await self._client.aclose()
 
     async def pause(self) -> None:
         """Stop between two pictures; returns when nothing more is being sent."""
@@ -95,26 +135,39 @@ class Publisher:
         self._running.set()
 
     def _is_asked_for_key_frame(self) -> bool:
-        asked = bool(self._client.rtcp_of(PictureLoss))
+        self._is_asked |= bool(self._client.rtcp_of(PictureLoss))
         self._client.rtcp.clear()
-        return asked and not self._is_deaf
+        now = time.monotonic()
+        if self._is_deaf or not self._is_asked or now < self._key_frame + KEY_PAUSE:
+            return False
+        self._is_asked = False
+        self._key_frame = now
+        return True
 
     async def _run(self) -> None:
         period = pictures()
         index = position = 0
-        due = time.monotonic()
+        await asyncio.sleep(self._phase)
+        due = before = time.monotonic()
         while True:
             if not self._running.is_set():
                 self._idle.set()
                 await self._running.wait()
-                due = time.monotonic()
+                due = before = time.monotonic()
             if self._is_asked_for_key_frame():
                 position = 0
-            timestamp = index * CLOCK_RATE // RATE
-            packets = self._stream.packets(period[position], timestamp)
-            await self._client.send_rtp(*packets)
-            self.sent += len(packets)
+            self.gap = max(self.gap, time.monotonic() - before)
+            await self._send(period[position], index * CLOCK_RATE // RATE)
+            before = time.monotonic()
             index += 1
             position = (position + 1) % len(period)
             due += 1 / RATE
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            await asyncio.sleep(max(0.0, due - before))
+
+    async def _send(self, picture: bytes, timestamp: int) -> None:
+        sequence = self._stream.sequence
+        for packet in self._stream.packets(picture, timestamp):
+            self._sent_at[sequence] = time.time_ns()
+            await self._client.send_rtp(packet)
+            sequence = (sequence + 1) & 0xFFFF
+            self.sent += 1

@@ -141,6 +141,9 @@ class Webrtc(Section):
     gso: Flag = True
     """Send runs of packets by UDP generic segmentation offload where there is one."""
 
+    coalesce: Annotated[Seconds, Field(ge=0, le=0.02)] = 0.0005
+    """Packets gather for so long before they are forwarded together; 0 waits for none."""
+
     threads: Annotated[Count, Field(ge=0, le=64)] = 1
     """Threads that move media packets; 0 moves them in the event loop."""
 

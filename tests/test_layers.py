@@ -59,7 +59,12 @@ UNTESTED = {
 OTHER_TESTS = {"data", "e2e", "support"}
 
 #: Test files that test the project, or a library below it, rather than one module.
-PROJECT_TESTS = {"test_layers.py", "test_private_names.py", "test_sample_config.py"}
+PROJECT_TESTS = {
+    "test_fuzz.py",
+    "test_layers.py",
+    "test_private_names.py",
+    "test_sample_config.py",
+}
 
 
 def name_of(path: Path) -> str:

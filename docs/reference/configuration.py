@@ -117,6 +117,8 @@ def toml(field: FieldInfo) -> str:
     if isinstance(default, bool):
         return "true" if default else "false"
     if isinstance(default, float):
+        if 0 < default < 1:
+            return f'"{default * 1000:g}ms"'
         return f'"{default:g}s"'
     if _is_size(field):
         return f'"{default // 2**20}MiB"'

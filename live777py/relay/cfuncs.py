@@ -51,6 +51,7 @@ _SIGNATURES = {
     "write": ("libc", "l", "ill"),
     "memcpy": ("libc", "l", "lll"),
     "clock_gettime": ("libc", "i", "il"),
+    "nanosleep": ("libc", "i", "ll"),
 }
 
 
@@ -164,6 +165,7 @@ read: Callable[[int, int, int], int] = _function("read")
 write: Callable[[int, int, int], int] = _function("write")
 memcpy: Callable[[int, int, int], int] = _function("memcpy")
 clock_gettime: Callable[[int, int], int] = _function("clock_gettime")
+nanosleep: Callable[[int, int], int] = _function("nanosleep")
 
 load_acquire: Callable[[int], int]
 store_release: Callable[[int, int], int]

@@ -6,11 +6,12 @@ range would be a segmentation fault. Tables never change while a batch is in han
 
 from __future__ import annotations
 
-from . import addresses, adoption, injection, taps
-from .cfuncs import address_of, compiled, load_acquire, store_release
+from . import addresses, adoption, catchup, injection, taps
+from .cfuncs import address_of, compiled, inlined, int64, load_acquire, store_release
 from .fanout import deliver
 from .parking import forget_parked, next_parked, unpark
-from .receive import take_media
+from .receive import receive, take_media
+from .retransmit import FIRST_CREDIT, retransmit
 from .tables import COMMAND_HEAD, COMMAND_TAIL, PAYLOAD_TYPES, State, Table
 from .wire import put16, put32, put64, put_native32
 
@@ -26,6 +27,10 @@ ADD_VIEWER = 8
 SET_PAYLOAD_TYPE = 9
 REMOVE_VIEWER = 10
 REMOVE_TRACK = 11
+BIND_RTX = 32
+SET_TRANSPORT_CC = 33
+RETRANSMIT = 20
+PAUSE = 21
 OPEN_SOURCE = 40
 CLOSE_SOURCE = 41
 OPEN_TAP = 42
@@ -48,7 +53,8 @@ def set_keys(state: State, peer: int, receive_session: int, send_session: int) -
         length = unpark(state, position)
         if length > 0:
             row = position & (state.parking.rows.shape[0] - 1)
-            take_media(state, peer, state.parking.bytes, row, length)
+            arrived = state.parking.rows[row].arrived
+            take_media(state, peer, state.parking.bytes, row, length, arrived)
         position = next_parked(state, peer, position + 1)
     deliver(state)
 
@@ -136,8 +142,13 @@ def remove_peer(state: State, peer: int) -> None:
     gone.packets_sent = 0
     gone.bytes_sent = 0
     gone.send_errors = 0
+    gone.transport_cc = 0
+    state.arrivals.heads[peer] = 0
     for payload_type in range(PAYLOAD_TYPES):
-        state.bindings[peer * PAYLOAD_TYPES + payload_type].track_plus_one = 0
+        binding = state.bindings[peer * PAYLOAD_TYPES + payload_type]
+        binding.track_plus_one = 0
+        binding.original_plus_one = 0
+        binding.rtx_ssrc_plus_one = 0
 
 
 @compiled
@@ -158,12 +169,14 @@ def bind(
     binding.clock_rate = clock_rate
     binding.extensions = extensions
     state.tracks[track].format = payload_format
+    binding.original_plus_one = 0
     if is_new_publisher:
         fed = state.tracks[track]
         fed.has_publisher = 1
         fed.publisher = peer
         # Whatever its SSRC, the next packet begins a new run of numbers.
         fed.anchored = 0
+        fed.group_start = 0
 
 
 @compiled
@@ -177,6 +190,10 @@ def add_viewer(
     first_sequence: int,
     timestamp_offset: int,
     extensions: int,
+    rtx_payload_type: int,
+    rtx_ssrc: int,
+    rtx_sequence: int,
+    wants_catch_up: int,
 ) -> None:
     """Put a viewer at the head of its track's list."""
     viewer = state.viewers[index]
@@ -186,11 +203,18 @@ def add_viewer(
     viewer.first_sequence = first_sequence
     viewer.timestamp_offset = timestamp_offset
     viewer.extensions = extensions
-    viewer.started = 0
     viewer.packets = 0
     viewer.octets = 0
     viewer.first_sent_plus_one = 0
     viewer.last_sent_plus_one = 0
+    viewer.paused = 0
+    viewer.catch_up = wants_catch_up
+    viewer.rtx_payload_type = rtx_payload_type
+    viewer.rtx_ssrc = rtx_ssrc
+    viewer.rtx_sequence = rtx_sequence
+    viewer.credit = FIRST_CREDIT
+    viewer.credit_at = state.engine[0].now
+    viewer.credit_octets = 0
     watched = state.tracks[track]
     following = watched.first_viewer_plus_one
     if following != 0:
@@ -200,15 +224,42 @@ def add_viewer(
     viewer.previous_plus_one = 0
     watched.first_viewer_plus_one = index + 1
     watched.viewers += 1
+    viewer.started = 0
+    viewer.cursor = catchup.LIVE
+    if payload_type >= 0:
+        catchup.start(state, index)
 
 
 @compiled
-def set_payload_type(state: State, index: int, payload_type: int) -> None:
-    """Change or silence what a viewer gets; after a silence its numbering goes on."""
+def set_payload_type(
+    state: State, index: int, payload_type: int, rtx_payload_type: int
+) -> None:
+    """Change or silence what a viewer gets; after a silence its numbering goes on.
+
+    Another payload type is another decoder, which has to begin anew; and no packet may go out
+    under two of them with one number, which AES-GCM forbids.
+    """
     viewer = state.viewers[index]
-    if payload_type < 0:
-        viewer.started = 0
+    before = viewer.payload_type
     viewer.payload_type = payload_type
+    viewer.rtx_payload_type = rtx_payload_type
+    if payload_type < 0:
+        catchup.leave(state, index)
+        viewer.started = 0
+    elif payload_type != before:
+        catchup.start(state, index)
+
+
+@compiled
+def pause(state: State, index: int, is_paused: int) -> None:
+    """Send a viewer nothing for a while, then let it go on."""
+    viewer = state.viewers[index]
+    was_paused = viewer.paused
+    viewer.paused = is_paused
+    if is_paused != 0:
+        catchup.leave(state, index)
+    elif was_paused != 0 and viewer.payload_type >= 0:
+        catchup.resume(state, index)
 
 
 @compiled
@@ -217,6 +268,7 @@ def remove_viewer(state: State, index: int) -> None:
     viewer = state.viewers[index]
     if viewer.track_plus_one == 0:
         return
+    catchup.leave(state, index)
     track = state.tracks[viewer.track_plus_one - 1]
     if viewer.previous_plus_one != 0:
         previous = state.viewers[viewer.previous_plus_one - 1]
@@ -250,6 +302,7 @@ def remove_track(state: State, index: int) -> None:
     track.key_frames = 0
     track.key_announced = 0
     track.format = 0
+    track.group_start = 0
 
 
 @compiled
@@ -278,13 +331,53 @@ def _apply_viewer(state: State, row: Table) -> None:
     kind = row[0]
     index = row[1]
     if kind == ADD_VIEWER:
-        add_viewer(state, index, row[2], row[3], row[4], row[5], row[6], row[7], row[8])
+        add_viewer(
+            state,
+            index,
+            row[2],
+            row[3],
+            row[4],
+            row[5],
+            row[6],
+            row[7],
+            row[8],
+            row[9],
+            row[10],
+            row[11] >> 1,
+            row[11] & 1,
+        )
     elif kind == SET_PAYLOAD_TYPE:
-        set_payload_type(state, index, row[2])
+        set_payload_type(state, index, row[2], row[3])
     elif kind == REMOVE_VIEWER:
         remove_viewer(state, index)
     elif kind == REMOVE_TRACK:
         remove_track(state, index)
+    elif kind == RETRANSMIT:
+        retransmit(state, index, row)
+    elif kind == PAUSE:
+        pause(state, index, row[2])
+
+
+@inlined
+def _is_removal(kind: int) -> bool:
+    return (
+        kind == REMOVE_ADDRESS
+        or kind == REMOVE_PEER
+        or kind == UNBIND
+        or kind == REMOVE_VIEWER
+        or kind == REMOVE_TRACK
+    )
+
+
+@inlined
+def _frees(kind: int) -> bool:
+    """Whether somebody may wait for this command, to free what is gone."""
+    return (
+        _is_removal(kind)
+        or kind == CLOSE_SOURCE
+        or kind == CLOSE_TAP
+        or kind == RELEASE
+    )
 
 
 @compiled
@@ -306,31 +399,44 @@ def _apply_other(state: State, row: Table) -> None:
 
 
 @compiled
-def _frees(kind: int) -> bool:
-    """Whether somebody may wait for this command, to free what is gone."""
-    return bool(
-        kind == REMOVE_PEER
-        or kind == REMOVE_VIEWER
-        or kind == REMOVE_TRACK
-        or kind == CLOSE_SOURCE
-        or kind == CLOSE_TAP
-        or kind == RELEASE
-    )
+def _apply_feedback(state: State, row: Table) -> None:
+    kind = row[0]
+    peer = row[1]
+    if kind == BIND_RTX:
+        binding = state.bindings[peer * PAYLOAD_TYPES + row[2]]
+        binding.original_plus_one = row[3] + 1
+        binding.rtx_ssrc_plus_one = 0
+    elif kind == SET_TRANSPORT_CC:
+        state.peers[peer].transport_cc = row[2]
 
 
 @compiled
-def apply_commands(state: State) -> None:
-    """Apply all commands that are there; then Python may free what they took out."""
+def apply_commands(state: State) -> int:
+    """Apply all commands that are there; then Python may free what they took out.
+
+    Before the first that takes something away, what already waits in the socket is taken in,
+    one batch at most: it was sent to what is still there.
+
+    Returns:
+        How many datagrams were received for that.
+    """
     base = address_of(state.shared)
     tail = state.shared[COMMAND_TAIL]
     head = load_acquire(base + 8 * COMMAND_HEAD)
+    received = int64(0)
     if head == tail:
-        return
+        return received
+    has_received = False
     rows = state.commands.shape[0]
     for position in range(tail, head):
         row = state.commands[position & (rows - 1)]
+        if not has_received and _is_removal(row[0]):
+            has_received = True
+            received = receive(state, state.engine[0].socket, int64(-1))
         if row[0] >= OPEN_SOURCE:
             _apply_other(state, row)
+        elif row[0] >= BIND_RTX:
+            _apply_feedback(state, row)
         elif row[0] < ADD_VIEWER:
             _apply_peer(state, row)
         else:
@@ -340,3 +446,4 @@ def apply_commands(state: State) -> None:
             # Somebody waits: to free what is gone, or for room in the ring.
             state.engine[0].announced = 1
     store_release(base + 8 * COMMAND_TAIL, head)
+    return received

@@ -18,7 +18,7 @@ from .header import rename_elements
 from .output import flush, seal
 from .tables import BATCH, GSO_PACKETS, ROW, Record, State
 from .taps import feed
-from .wire import get8, get32, put16, put32
+from .wire import MASK32, get8, get32, put16, put32
 
 
 @inlined
@@ -30,7 +30,6 @@ def begin(viewer: Record, number: int) -> None:
     """
     if viewer.last_sent_plus_one == 0:
         upcoming = viewer.first_sequence
-        viewer.first_sent_plus_one = upcoming + 1
     else:
         upcoming = viewer.last_sent_plus_one
     viewer.shift = upcoming - number
@@ -39,30 +38,59 @@ def begin(viewer: Record, number: int) -> None:
 
 
 @inlined
-def emit(state: State, viewer: Record, session: int, slot: int) -> int:
-    """Put one viewer's copy of a packet into the output; its length, 0 when it got none."""
-    engine = state.engine[0]
-    packet = state.history.packets[slot]
-    if viewer.started == 0:
-        begin(viewer, packet.number)
-    elif packet.number < viewer.floor:
-        return 0
-    at = engine.output_packets
+def rewrite(state: State, viewer: Record, at: int, sequence: int) -> None:
+    """Make a packet of the history, copied to the output, this viewer's."""
     buffer = state.output.bytes
-    target = address_of(buffer) + at * ROW
-    memcpy(target, address_of(state.history.bytes) + slot * ROW, packet.length)
     buffer[at, 1] = get8(buffer, at, 1) | viewer.payload_type
-    sequence = packet.number + viewer.shift
     put16(buffer, at, 2, sequence)
     put32(buffer, at, 4, get32(buffer, at, 4) + viewer.timestamp_offset)
     put32(buffer, at, 8, viewer.ssrc)
     if get8(buffer, at, 0) & 0x10:
         rename_elements(buffer, at, viewer.extensions)
+
+
+@inlined
+def is_skipped(state: State, viewer: Record, slot: int) -> bool:
+    """Whether a packet belongs to the frame of which the viewer lost a part.
+
+    The kernel had no room for it; the rest would only be in the way of the next frame.
+    """
+    timestamp = get32(state.history.bytes, slot, 4) + viewer.timestamp_offset
+    if (timestamp & MASK32) + 1 == viewer.skipped_plus_one:
+        return True
+    viewer.skipped_plus_one = 0
+    return False
+
+
+@inlined
+def emit(state: State, viewer: Record, session: int, slot: int) -> int:
+    """Put one viewer's copy of a packet into the output; its length, 0 when it got none."""
+    engine = state.engine[0]
+    packet = state.history.packets[slot]
+    if packet.number >= viewer.cursor:
+        # On its way to the live edge: that packet's turn comes.
+        return 0
+    if viewer.started == 0:
+        if packet.is_late != 0:
+            # What follows it has been sent already: not the place to begin.
+            return 0
+        begin(viewer, packet.number)
+    elif packet.number < viewer.floor:
+        return 0
+    if viewer.skipped_plus_one != 0 and is_skipped(state, viewer, slot):
+        return 0
+    at = engine.output_packets
+    target = address_of(state.output.bytes) + at * ROW
+    memcpy(target, address_of(state.history.bytes) + slot * ROW, packet.length)
+    sequence = packet.number + viewer.shift
+    rewrite(state, viewer, at, sequence)
     state.scratch[0] = packet.length
     if srtp_protect(session, target, address_of(state.scratch)) != 0:
         state.counters[0].protect_failed += 1
         return 0
     if sequence >= viewer.last_sent_plus_one:
+        if viewer.last_sent_plus_one == 0:
+            viewer.first_sent_plus_one = sequence + 1
         viewer.last_sent_plus_one = sequence + 1
     length = state.scratch[0]
     state.output.iovecs[at].length = length
@@ -71,8 +99,8 @@ def emit(state: State, viewer: Record, session: int, slot: int) -> int:
 
 
 @compiled
-def plan(state: State, track: Record) -> int:
-    """List the track's packets of this batch, and cut them into runs.
+def cut(state: State, count: int) -> int:
+    """Cut the packets that `slots` lists into runs.
 
     A run's packets are of equal size, but for the last, which may be shorter.
 
@@ -81,14 +109,6 @@ def plan(state: State, track: Record) -> int:
     """
     slots = state.output.slots
     runs = state.output.runs
-    count = 0
-    link = track.batch_first_plus_one
-    while link != 0:
-        entry = state.input.collected[link - 1]
-        slots[count] = entry.slot
-        count += 1
-        link = entry.next_plus_one
-    track.batch_first_plus_one = 0
     made = 0
     is_closed = True
     size = 0
@@ -103,6 +123,21 @@ def plan(state: State, track: Record) -> int:
             runs[made - 1] += 1
             is_closed = length < size
     return made
+
+
+@compiled
+def plan(state: State, track: Record) -> int:
+    """List the track's packets of this batch, and cut them into runs; how many there are."""
+    slots = state.output.slots
+    count = 0
+    link = track.batch_first_plus_one
+    while link != 0:
+        entry = state.input.collected[link - 1]
+        slots[count] = entry.slot
+        count += 1
+        link = entry.next_plus_one
+    track.batch_first_plus_one = 0
+    return cut(state, count)
 
 
 @inlined
@@ -143,6 +178,24 @@ def _send_run(
 
 
 @compiled
+def send_listed(state: State, index: int, count: int) -> None:
+    """Send the packets that `slots` lists to one viewer."""
+    runs = cut(state, count)
+    slot = 0
+    for run in range(runs):
+        _send_run(state, index, state.viewers[index], slot, state.output.runs[run])
+        slot += state.output.runs[run]
+
+
+@inlined
+def can_be_sent_to(state: State, viewer: Record) -> bool:
+    """Whether a viewer may be sent anything at all now."""
+    peer = state.peers[viewer.peer]
+    is_reachable = peer.send_session != 0 and peer.name_length != 0
+    return bool(is_reachable and viewer.payload_type >= 0 and viewer.paused == 0)
+
+
+@compiled
 def fan_out(state: State, index: int) -> None:
     """Send a track's packets of this batch to all its viewers."""
     track = state.tracks[index]
@@ -150,9 +203,7 @@ def fan_out(state: State, index: int) -> None:
     link = track.first_viewer_plus_one
     while link != 0:
         viewer = state.viewers[link - 1]
-        peer = state.peers[viewer.peer]
-        can_receive = peer.send_session != 0 and peer.name_length != 0
-        if can_receive and viewer.payload_type >= 0:
+        if can_be_sent_to(state, viewer):
             slot = 0
             for run in range(runs):
                 count = state.output.runs[run]

@@ -19,7 +19,7 @@ from .cfuncs import (
     store_release,
 )
 from .fanout import collect, deliver
-from .header import FIXED_HEADER
+from .header import FIXED_HEADER, locate, padding
 from .numbering import may_send
 from .receive import store
 from .tables import (
@@ -85,7 +85,12 @@ def _take(state: State, peer: int, row: int, length: int) -> None:
     sender.packets_received += 1
     sender.bytes_received += length
     counters.injected += 1
-    slot = store(state, binding, buffer, row, length)
+    parts = locate(buffer, row, length)
+    pad = padding(buffer, row, parts[0], length) if parts[0] >= 0 else int64(-1)
+    if pad < 0:
+        counters.malformed += 1
+        return
+    slot = store(state, binding, buffer, row, length, parts, pad)
     if slot >= 0:
         collect(state, index, slot)
 

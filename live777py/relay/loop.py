@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from .adoption import receive_adopted
+from .catchup import catch_up
 from .cfuncs import (
     address_of,
     clock_gettime,
     compiled,
     int64,
     load_acquire,
+    nanosleep,
     poll,
     read,
     store_release,
@@ -18,12 +20,15 @@ from .commands import apply_commands
 from .injection import take_injected
 from .numbering import SECOND
 from .receive import receive
-from .tables import RUNNING, STOP, State
+from .tables import BATCH, RUNNING, STOP, State
 
+CLOCK_REALTIME = 0
 CLOCK_MONOTONIC = 1
 POLLIN = 1
 #: How long the loop sleeps when nothing wakes it.
 IDLE_MS = 1000
+#: And how long while a viewer is on its way to the live edge.
+BURST_MS = 1
 #: Words of `scratch`: the length for libsrtp, a timespec, an eventfd's value.
 _TIME = 2
 _EVENT = 4
@@ -31,19 +36,45 @@ _EVENT = 4
 
 @compiled
 def read_clock(state: State) -> None:
-    """Note the time of this turn, on the clock of `time.monotonic_ns()`."""
-    clock_gettime(CLOCK_MONOTONIC, address_of(state.scratch) + 8 * _TIME)
+    """Note the time of this turn, on the clock of `time.monotonic_ns()`.
+
+    And how far that is from the clock by which the kernel says when a datagram came.
+    """
+    timespec = address_of(state.scratch) + 8 * _TIME
+    clock_gettime(CLOCK_REALTIME, timespec)
+    wall = state.scratch[_TIME] * SECOND + state.scratch[_TIME + 1]
+    clock_gettime(CLOCK_MONOTONIC, timespec)
     state.engine[0].now = state.scratch[_TIME] * SECOND + state.scratch[_TIME + 1]
+    state.engine[0].clock_offset = state.engine[0].now - wall
+
+
+@compiled
+def rest(state: State) -> None:
+    """Let datagrams gather: fewer, larger batches make longer runs and fewer calls.
+
+    Not after a full batch, when there is no time to lose.
+    """
+    engine = state.engine[0]
+    if engine.coalesce == 0 or engine.is_full != 0:
+        return
+    duration = address_of(state.scratch) + 8 * _TIME
+    state.scratch[_TIME] = 0
+    state.scratch[_TIME + 1] = engine.coalesce
+    nanosleep(duration, 0)
 
 
 @compiled
 def turn(state: State, timeout: int) -> int:
     """Wait for at most `timeout` milliseconds and do one round of everything.
 
+    A turn that may not wait does not rest either.
+
     Returns:
         How many datagrams were received and packets injected.
     """
     engine = state.engine[0]
+    if engine.catching != 0:
+        timeout = min(timeout, BURST_MS)
     state.polls[0] = engine.socket | (POLLIN << 32)
     state.polls[1] = engine.wake | (POLLIN << 32)
     state.polls[2] = engine.epoll | (POLLIN << 32)
@@ -53,12 +84,18 @@ def turn(state: State, timeout: int) -> int:
     event = address_of(state.scratch) + 8 * _EVENT
     if ready > 0 and (state.polls[1] >> 48) & POLLIN != 0:
         read(engine.wake, event, 8)
-    read_clock(state)
-    apply_commands(state)
-    count = int64(0)
     # Any event: a pending socket error is taken by the receive call.
-    if ready > 0 and state.polls[0] >> 48 != 0:
-        count = receive(state, engine.socket, int64(-1))
+    is_readable = ready > 0 and state.polls[0] >> 48 != 0
+    if is_readable and timeout != 0:
+        rest(state)
+    read_clock(state)
+    count = apply_commands(state)
+    if is_readable:
+        received = receive(state, engine.socket, int64(-1))
+        engine.is_full = int64(received == BATCH)
+        count += received
+    else:
+        engine.is_full = 0
     if is_adopted_ready:
         count += receive_adopted(state)
     if engine.sources != 0:
@@ -67,6 +104,7 @@ def turn(state: State, timeout: int) -> int:
             engine.injection_left = 0
             state.scratch[_EVENT] = 1
             write(engine.wake, event, 8)
+    catch_up(state)
     if engine.tapped != 0:
         engine.tapped = 0
         state.scratch[_EVENT] = 1

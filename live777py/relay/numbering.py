@@ -56,6 +56,8 @@ def anchor(
         # Never the same timestamp: that would make two frames one.
         outgoing = track.last_timestamp + max(1, passed)
         track.timestamp_offset = (outgoing - timestamp) & MASK32
+    # What came before is no beginning for what comes now.
+    track.group_start = 0
     track.ssrc = ssrc
     track.anchored = 1
     track.has_outlier = 0
@@ -116,6 +118,38 @@ def number(
         elif extended < 0:
             return -1
     return int64(extended + track.shift)
+
+
+@inlined
+def may_repeat(
+    state: State, track: Record, peer: int, binding: Record, ssrc: int
+) -> bool:
+    """Whether packets of this SSRC of this peer may be retransmissions for this track."""
+    if track.has_publisher == 0 or track.publisher != peer:
+        return False
+    is_known = binding.rtx_ssrc_plus_one == ssrc + 1
+    return bool(is_known or state.peers[peer].sources < MAX_SOURCES)
+
+
+@inlined
+def place(state: State, track: Record, sequence: int) -> int:
+    """The extended outgoing number of a retransmitted packet, -1 when it has no place.
+
+    It fills what is missing and never moves the run on: a sender may repeat old packets
+    under any number just to probe the path.
+    """
+    step = signed16(sequence - track.highest_sequence)
+    extended = track.highest_sequence + step
+    outgoing = extended + track.shift
+    oldest = track.highest_out - state.engine[0].history
+    if (
+        track.anchored == 0
+        or step >= 0
+        or extended < track.base_sequence
+        or outgoing <= oldest
+    ):
+        return int64(-1)
+    return int64(outgoing)
 
 
 @inlined

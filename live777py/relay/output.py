@@ -16,7 +16,7 @@ from .tables import (
     NAME_BYTES,
     State,
 )
-from .wire import put_native32
+from .wire import get32, put_native32
 
 EINTR = 4
 EIO = 5
@@ -43,7 +43,10 @@ def seal(
     octets: int,
     size: int,
 ) -> None:
-    """Make one message of `count` packets of the output, from `first` on."""
+    """Make one message of `count` packets of the output, from `first` on.
+
+    `viewer` is -1 for what its counts do not hold.
+    """
     engine = state.engine[0]
     output = state.output
     at = engine.output_messages
@@ -102,9 +105,11 @@ def _wait(state: State, descriptor: int) -> bool:
 def _give_up(state: State, at: int, packets: int, octets: int, size: int) -> None:
     """Take packets that were not sent out of the counts again."""
     sent = state.output.sent[at]
-    viewer = state.viewers[sent.viewer]
-    viewer.packets -= packets
-    viewer.octets -= octets
+    if sent.viewer >= 0:
+        # Retransmissions, which have no viewer here, were not counted.
+        viewer = state.viewers[sent.viewer]
+        viewer.packets -= packets
+        viewer.octets -= octets
     peer = state.peers[sent.peer]
     peer.packets_sent -= packets
     peer.bytes_sent -= size
@@ -113,6 +118,33 @@ def _give_up(state: State, at: int, packets: int, octets: int, size: int) -> Non
     counters.packets_out -= packets
     counters.bytes_out -= size
     counters.send_dropped += packets
+
+
+@compiled
+def _drop_frame(state: State, at: int) -> None:
+    """Have the rest of a dropped message's last frame dropped, too: it is of no use."""
+    sent = state.output.sent[at]
+    if sent.viewer < 0:
+        return
+    viewer = state.viewers[sent.viewer]
+    timestamp = get32(state.output.bytes, sent.first + sent.count - 1, 4)
+    if viewer.skipped_plus_one != timestamp + 1:
+        viewer.skipped_plus_one = timestamp + 1
+        state.counters[0].frames_dropped += 1
+
+
+@inlined
+def _is_broken(state: State, at: int) -> bool:
+    """Whether a message is nothing but more of a frame that its viewer lost a part of."""
+    sent = state.output.sent[at]
+    if sent.viewer < 0 or state.viewers[sent.viewer].skipped_plus_one == 0:
+        return False
+    skipped = state.viewers[sent.viewer].skipped_plus_one - 1
+    last = sent.first + sent.count - 1
+    return bool(
+        get32(state.output.bytes, sent.first, 4) == skipped
+        and get32(state.output.bytes, last, 4) == skipped
+    )
 
 
 @compiled
@@ -169,6 +201,7 @@ def _refused(state: State, at: int) -> bool:
     if error == EAGAIN:
         if _wait(state, socket_of(state, state.output.sent[at].peer)):
             return True
+        _drop_frame(state, at)
     elif error == EINVAL or error == EIO or error == EMSGSIZE:
         if state.output.sent[at].count > 1:
             _send_apart(state, at)
@@ -215,5 +248,9 @@ def flush(state: State) -> None:
             at += done
         elif not _refused(state, at):
             at += 1
+            while at < count and _is_broken(state, at):
+                sent = state.output.sent[at]
+                _give_up(state, at, sent.count, sent.octets, sent.bytes)
+                at += 1
     engine.output_messages = 0
     engine.output_packets = 0

@@ -14,7 +14,7 @@ import secrets
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -23,13 +23,19 @@ from live777py.protocol.codecs import Format
 from live777py.protocol.extensions import FORWARDED, Extension
 
 from . import commands, srtp, stats
+from .arrivals import ArrivalReader
 from .cfuncs import COMPILED
+from .groups import usable
 from .injection import SourceWriter
+from .notices import NoticeReader
 from .paths import Words, is_ipv4, path_to_words
 from .rings import CommandWriter, ControlReader
 from .runner import Runner
 from .seam import (
+    Arrived,
     ControlPacket,
+    Found,
+    Gap,
     Path,
     PeerId,
     PeerStats,
@@ -45,13 +51,15 @@ from .seam import (
 )
 from .settings import PlaneSettings
 from .sockets import has_gso, prepare, send_control
-from .tables import COUNTERS, PAYLOAD_TYPES, Memory, allocate
+from .tables import COMMAND_WORDS, COUNTERS, PAYLOAD_TYPES, Memory, allocate
 from .taps import TapReader
 
 logger = logging.getLogger(__name__)
 
 #: Addresses of one peer that may be known at once.
 MAX_ADDRESSES = 8
+#: Commands for one list of losses: each holds ten numbers with the sixteen after each.
+MAX_LOSS_COMMANDS = 4
 _Key = tuple[int, int, int]
 
 
@@ -64,6 +72,20 @@ def pack_extensions(ids: Mapping[Extension, int]) -> int:
         if extension in FORWARDED:
             packed |= identifier << (8 * (extension - 1))
     return packed
+
+
+def pack_losses(sequences: Iterable[int]) -> list[int]:
+    """16-bit numbers as words of a number and a mask of the sixteen after it."""
+    words: list[int] = []
+    first = -1
+    for number in dict.fromkeys(sequences):
+        ahead = (number - first) & 0xFFFF
+        if words and 1 <= ahead <= 16:
+            words[-1] |= 1 << (15 + ahead)
+        else:
+            words.append(number & 0xFFFF)
+            first = number
+    return words
 
 
 @dataclass(slots=True)
@@ -144,6 +166,7 @@ class Plane:
         self.on_failure: Callable[[BaseException], None] | None = None
         self._failure_told = False
         self._control_unsent = 0
+        self._losses_dropped = 0
         self._runner = Runner(self._state, sock.fileno())
         engine = self._state.engine[0]
         engine.is_ipv6 = int(sock.family == socket.AF_INET6)
@@ -152,6 +175,8 @@ class Plane:
         engine.now = time.monotonic_ns()
         self._commands = CommandWriter(self._state, self._runner.wake)
         self._control = ControlReader(self._state)
+        self._notices = NoticeReader(self._state)
+        self._arrivals = ArrivalReader(self._state)
         reclaim = self._commands.advance
         self._peer_ids = _Ids(settings.max_peers, "peer", reclaim)
         self._track_ids = _Ids(settings.max_tracks, "track", reclaim)
@@ -223,6 +248,11 @@ class Plane:
         self._tell_failure()
         self._commands.advance()
         yield from self._control
+
+    def notices(self) -> Iterator[Gap]:
+        """What the plane has noticed; to be drained after `control_packets`."""
+        if not self._runner.is_stopped:
+            yield from self._notices
 
     def _tell_failure(self) -> None:
         failure = self._runner.failed
@@ -318,7 +348,7 @@ class Plane:
         """
         owner = self._peer(peer)
         previous = owner.sessions
-        owner.sessions = srtp.create(keys)
+        owner.sessions = srtp.create(keys, self._settings.history)
         self._commands.post(
             commands.SET_KEYS,
             peer,
@@ -342,6 +372,7 @@ class Plane:
 
         def bury() -> None:
             gone.sessions = None
+            self._memory.release_peer(peer)
             self._peer_ids.give(peer)
 
         self._commands.post(commands.REMOVE_PEER, peer, then=bury)
@@ -417,6 +448,28 @@ class Plane:
             int(is_new),
         )
 
+    def bind_rtx(self, peer: PeerId, rtx_payload_type: int, payload_type: int) -> None:
+        """Take retransmissions (RFC 4588) of what `payload_type` was bound for."""
+        owner = self._peer(peer)
+        _check_payload_type(rtx_payload_type, 0)
+        if payload_type not in owner.bindings or rtx_payload_type in owner.bindings:
+            raise ValueError(
+                f"payload type {rtx_payload_type} cannot repeat {payload_type}"
+            )
+        self._commands.post(commands.BIND_RTX, peer, rtx_payload_type, payload_type)
+
+    def set_transport_cc(self, peer: PeerId, identifier: int) -> None:
+        """Note when the peer's packets come that carry this header extension.
+
+        Args:
+            peer: who sends them.
+            identifier: the id of the transport-wide number, 0 to note nothing.
+        """
+        self._peer(peer)
+        if not 0 <= identifier < 256:
+            raise ValueError(f"extension id {identifier} is out of range")
+        self._commands.post(commands.SET_TRANSPORT_CC, peer, identifier)
+
     def _unpublish(self, peer: PeerId, track: TrackId) -> None:
         fed = self._tracks.get(track)
         if fed is not None and fed.publisher == peer:
@@ -434,6 +487,9 @@ class Plane:
         first_sequence: int,
         timestamp_offset: int,
         extensions: Mapping[Extension, int],
+        rtx_payload_type: int = -1,
+        rtx_ssrc: int = 0,
+        catch_up: bool = False,
     ) -> ViewerId:
         """Send a track to a peer, from the next packet on that arrives.
 
@@ -445,6 +501,10 @@ class Plane:
             first_sequence: 1 to 32,767, or SRTP's roll-over counter may be mistaken.
             timestamp_offset: what is added to the track's RTP timestamps.
             extensions: the ids that the viewer negotiated.
+            rtx_payload_type: of retransmissions (RFC 4588), -1 to repeat packets as they were.
+            rtx_ssrc: of retransmissions.
+            catch_up: begin with the latest key frame where the history holds it, now and
+                whenever the payload type changes or a pause ends.
 
         Raises:
             AtCapacity: there are as many viewers as the settings allow.
@@ -453,6 +513,7 @@ class Plane:
         _check_payload_type(payload_type, -1)
         if not 0 < first_sequence < 1 << 15:
             raise ValueError(f"first sequence {first_sequence} is out of range")
+        _check_payload_type(rtx_payload_type, -1)
         packed = pack_extensions(extensions)
         viewer = ViewerId(self._viewer_ids.take())
         self._viewers[viewer] = _Viewer(peer, track)
@@ -468,14 +529,50 @@ class Plane:
             first_sequence,
             timestamp_offset & 0xFFFFFFFF,
             packed,
+            rtx_payload_type,
+            rtx_ssrc & 0xFFFFFFFF,
+            (1 + secrets.randbelow((1 << 15) - 1)) << 1 | catch_up,
         )
         return viewer
 
-    def set_payload_type(self, viewer: ViewerId, payload_type: int) -> None:
-        """Send under another payload type, or nothing (-1)."""
+    def set_payload_type(
+        self, viewer: ViewerId, payload_type: int, rtx_payload_type: int = -1
+    ) -> None:
+        """Send under another payload type, or nothing (-1); retransmissions under theirs."""
         self._viewer(viewer)
         _check_payload_type(payload_type, -1)
-        self._commands.post(commands.SET_PAYLOAD_TYPE, viewer, payload_type)
+        _check_payload_type(rtx_payload_type, -1)
+        self._commands.post(
+            commands.SET_PAYLOAD_TYPE, viewer, payload_type, rtx_payload_type
+        )
+
+    def retransmit(self, viewer: ViewerId, sequences: Iterable[int]) -> None:
+        """Send again what a viewer says that it lacks, as far as it is there and allowed.
+
+        Args:
+            viewer: who asks.
+            sequences: the numbers that it knows the packets by, 0 to 65,535. Of a long list
+                the end is left out: who lost so much needs a key frame.
+        """
+        self._viewer(viewer)
+        words = pack_losses(sequences)
+        size = COMMAND_WORDS - 2
+        for at in range(0, min(len(words), MAX_LOSS_COMMANDS * size), size):
+            if self._commands.waiting:
+                # The loop is behind; what is asked for now, the viewer will ask for again.
+                self._losses_dropped += 1
+                return
+            part = words[at : at + size]
+            part += [-1] * (size - len(part))
+            self._commands.post(commands.RETRANSMIT, viewer, *part)
+
+    def pause(self, viewer: ViewerId, paused: bool) -> None:
+        """Send a viewer nothing while it is paused; afterwards it goes on.
+
+        Where it was, if the history still has that, otherwise as one that is new.
+        """
+        self._viewer(viewer)
+        self._commands.post(commands.PAUSE, viewer, int(paused))
 
     def remove_viewer(self, viewer: ViewerId) -> None:
         """Stop sending a track to a peer."""
@@ -664,17 +761,37 @@ class Plane:
     def track_stats(self, track: TrackId) -> TrackStats:
         """How a track is doing."""
         self._track(track)
-        return stats.track_stats(self._state.tracks, track)
+        age = int(self._state.engine[0].catch_up_age)
+        now = time.monotonic_ns()
+        row = self._state.tracks[track]
+        group = int(usable(row, self._settings.history, now, age))
+        return stats.track_stats(self._state.tracks, track, group)
 
     def viewer_stats(self, viewer: ViewerId) -> ViewerStats:
         """What a viewer was sent of its track."""
         self._viewer(viewer)
         return stats.viewer_stats(self._state.viewers, viewer)
 
+    def find_packets(self, track: TrackId, numbers: Sequence[int]) -> Found:
+        """Which of some packets of a track are in its history."""
+        self._track(track)
+        return stats.find_packets(self._state, track, numbers)
+
+    def arrivals(self, peer: PeerId, position: int) -> Arrived:
+        """When packets of a peer came that carry a transport-wide number.
+
+        Args:
+            peer: whose they are.
+            position: where the reading before ended; 0 at first.
+        """
+        self._peer(peer)
+        return self._arrivals.read(peer, position)
+
     def counters(self) -> dict[str, int]:
         """Everything that the plane counts since it was made."""
         row = self._state.counters[0]
         counted = {name: int(row[name]) for name in COUNTERS.names or ()}
+        counted["retransmit_dropped"] = self._losses_dropped
         counted["control_unsent"] = self._control_unsent
         counted["peers"] = len(self._peers)
         counted["tracks"] = len(self._tracks)

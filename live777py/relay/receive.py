@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from . import rings
 from .addresses import find
+from .arrivals import note_arrival, received_at
 from .cfuncs import (
     address_of,
     compiled,
@@ -17,9 +18,11 @@ from .cfuncs import (
     srtp_unprotect,
 )
 from .fanout import collect, deliver
+from .groups import begin_group, continue_group
 from .header import FIXED_HEADER, locate, normalise, padding
 from .keyframes import OPAQUE, begins_key_frame
-from .numbering import SECOND, account, may_send, number
+from .notices import note_gap
+from .numbering import SECOND, account, may_repeat, may_send, number, place
 from .parking import park
 from .tables import (
     BATCH,
@@ -140,6 +143,7 @@ def note_key_frame(state: State, index: int, slot: int) -> None:
         return
     track.key_frames += 1
     track.key_timestamp = timestamp
+    begin_group(state, index, slot)
     now = state.engine[0].now
     if track.key_announced != 0 and now - track.key_announced < KEY_FRAME_INTERVAL:
         return
@@ -158,29 +162,31 @@ def note_key_frame(state: State, index: int, slot: int) -> None:
 
 
 @inlined
-def store(state: State, binding: Record, buffer: Buffer, row: int, length: int) -> int:
-    """Number a decrypted packet and put it into its track's history.
-
-    Returns:
-        Its slot, or -1 when it is not to be forwarded.
-    """
+def keep(
+    state: State,
+    binding: Record,
+    buffer: Buffer,
+    row: int,
+    length: int,
+    parts: tuple[int, int, int],
+    pad: int,
+    outgoing: int,
+) -> int:
+    """Put a numbered packet into its track's history; its slot, -1 when it is too long."""
     index = binding.track_plus_one - 1
     track = state.tracks[index]
-    parts = locate(buffer, row, length)
-    pad = padding(buffer, row, parts[0], length) if parts[0] >= 0 else int64(-1)
-    if pad < 0 or length > ROW:
-        state.counters[0].malformed += 1
-        return int64(-1)
-    ssrc = get32(buffer, row, 8)
-    timestamp = get32(buffer, row, 4)
-    rate = binding.clock_rate
-    outgoing = number(state, track, ssrc, get16(buffer, row, 2), timestamp, rate)
-    if outgoing < 0:
-        return int64(-1)
-    slot = index * state.engine[0].history + outgoing % state.engine[0].history
+    history = state.engine[0].history
+    slot = index * history + outgoing % history
     target = state.history.bytes
-    size = normalise(buffer, row, length, parts, binding.extensions, target, slot)
+    timestamp = get32(buffer, row, 4)
     packet = state.history.packets[slot]
+    if packet.number != 0 and packet.arrival == state.engine[0].now:
+        # After a jump of as many numbers as the history has, the row's packet may still wait
+        # in this batch: it is sent before it is overwritten.
+        deliver(state)
+    is_new = packet.number != outgoing
+    highest = track.highest_out
+    size = normalise(buffer, row, length, parts, binding.extensions, target, slot)
     if size < 0:
         packet.number = 0
         state.counters[0].malformed += 1
@@ -188,13 +194,13 @@ def store(state: State, binding: Record, buffer: Buffer, row: int, length: int) 
     put16(target, slot, 2, outgoing)
     put32(target, slot, 4, timestamp + track.timestamp_offset)
     put32(target, slot, 8, 0)
+    packet.arrival = state.engine[0].now
     packet.number = outgoing
     packet.length = size
     packet.octets = length - parts[0] - pad
-    packet.arrival = state.engine[0].now
     packet.is_key = 0
-    account(track, outgoing, timestamp, length, state.engine[0].now, rate)
-    track.payload_type = get8(buffer, row, 1) & 127
+    packet.is_late = 1 if outgoing < highest else 0
+    continue_group(state, index, outgoing, highest, is_new)
     payload_format = binding.format
     if payload_format != OPAQUE and begins_key_frame(
         buffer, row, parts[0], length - pad, payload_format
@@ -203,21 +209,131 @@ def store(state: State, binding: Record, buffer: Buffer, row: int, length: int) 
     return int64(slot)
 
 
+@inlined
+def is_kept(state: State, index: int, outgoing: int) -> bool:
+    """Whether the history has this packet."""
+    history = state.engine[0].history
+    return bool(
+        state.history.packets[index * history + outgoing % history].number == outgoing
+    )
+
+
+@inlined
+def store(
+    state: State,
+    binding: Record,
+    buffer: Buffer,
+    row: int,
+    length: int,
+    parts: tuple[int, int, int],
+    pad: int,
+) -> int:
+    """Number a decrypted packet and put it into its track's history.
+
+    Returns:
+        Its slot, or -1 when it is not to be forwarded.
+    """
+    index = binding.track_plus_one - 1
+    track = state.tracks[index]
+    ssrc = get32(buffer, row, 8)
+    timestamp = get32(buffer, row, 4)
+    rate = binding.clock_rate
+    goes_on = track.anchored != 0 and track.ssrc == ssrc
+    outgoing = number(state, track, ssrc, get16(buffer, row, 2), timestamp, rate)
+    if outgoing < 0:
+        return int64(-1)
+    if outgoing < track.highest_out and is_kept(state, index, outgoing):
+        # A retransmission was quicker, but this is the one that reports count.
+        track.received += 1
+        state.counters[0].duplicates += 1
+        return int64(-1)
+    slot = keep(state, binding, buffer, row, length, parts, pad, outgoing)
+    if slot < 0:
+        return int64(-1)
+    missing = outgoing - track.highest_out - 1
+    if track.highest_out != 0 and missing > 0:
+        note_gap(state, index, track.highest_out + 1, missing)
+    elif goes_on and track.received == 0:
+        # The numbers have jumped.
+        note_gap(state, index, outgoing, int64(0))
+    account(track, outgoing, timestamp, length, state.engine[0].now, rate)
+    track.payload_type = get8(buffer, row, 1) & 127
+    return slot
+
+
+@inlined
+def restore(
+    state: State,
+    peer: int,
+    repeating: Record,
+    binding: Record,
+    buffer: Buffer,
+    row: int,
+    length: int,
+    parts: tuple[int, int, int],
+    pad: int,
+) -> int:
+    """Put a retransmission (RFC 4588 section 4) where the original is missing.
+
+    It is no packet of the original's SSRC: reception reports do not count it.
+
+    Returns:
+        Its slot, or -1 when there is nothing in it or nothing missing.
+    """
+    counters = state.counters[0]
+    ssrc = get32(buffer, row, 8)
+    if repeating.rtx_ssrc_plus_one != ssrc + 1:
+        repeating.rtx_ssrc_plus_one = ssrc + 1
+        state.peers[peer].sources += 1
+    payload = parts[0]
+    if length - payload - pad < 2:
+        # Only padding, which probes the path.
+        counters.rtx_empty += 1
+        return int64(-1)
+    index = binding.track_plus_one - 1
+    track = state.tracks[index]
+    outgoing = place(state, track, get16(buffer, row, payload))
+    if outgoing < 0 or is_kept(state, index, outgoing):
+        counters.rtx_useless += 1
+        return int64(-1)
+    for at in range(payload, length - 2):
+        buffer[row, at] = buffer[row, at + 2]
+    slot = keep(state, binding, buffer, row, length - 2, parts, pad, outgoing)
+    if slot >= 0:
+        counters.rtx_restored += 1
+        track.packets += 1
+        track.bytes += length - 2
+    return slot
+
+
 @compiled
-def take_media(state: State, peer: int, buffer: Buffer, row: int, length: int) -> None:
+def take_media(
+    state: State, peer: int, buffer: Buffer, row: int, length: int, arrived: int
+) -> None:
     """One SRTP packet of a peer whose keys are known, in a row of some buffer."""
     counters = state.counters[0]
     if length < FIXED_HEADER:
         counters.malformed += 1
         return
     payload_type = get8(buffer, row, 1) & 127
-    binding = state.bindings[peer * PAYLOAD_TYPES + payload_type]
+    received = state.bindings[peer * PAYLOAD_TYPES + payload_type]
+    original = received.original_plus_one - 1
+    is_repeated = original >= 0
+    if not is_repeated:
+        original = payload_type
+    binding = state.bindings[peer * PAYLOAD_TYPES + original]
     if binding.track_plus_one == 0:
         counters.no_track += 1
         return
     index = binding.track_plus_one - 1
+    track = state.tracks[index]
+    ssrc = get32(buffer, row, 8)
     # Before decryption: what would be dropped anyway must not cost libsrtp a stream.
-    if not may_send(state, state.tracks[index], peer, get32(buffer, row, 8)):
+    if is_repeated:
+        is_welcome = may_repeat(state, track, peer, received, ssrc)
+    else:
+        is_welcome = may_send(state, track, peer, ssrc)
+    if not is_welcome:
         counters.foreign_ssrc += 1
         return
     state.scratch[0] = length
@@ -233,7 +349,18 @@ def take_media(state: State, peer: int, buffer: Buffer, row: int, length: int) -
     sender.last_received = state.engine[0].now
     sender.packets_received += 1
     sender.bytes_received += length
-    slot = store(state, binding, buffer, row, state.scratch[0])
+    plain = int64(state.scratch[0])
+    parts = locate(buffer, row, plain)
+    pad = padding(buffer, row, parts[0], plain) if parts[0] >= 0 else int64(-1)
+    if sender.transport_cc != 0 and parts[0] >= 0:
+        note_arrival(state, peer, buffer, row, parts, arrived)
+    if pad < 0 or plain > ROW:
+        counters.malformed += 1
+        return
+    if is_repeated:
+        slot = restore(state, peer, received, binding, buffer, row, plain, parts, pad)
+    else:
+        slot = store(state, binding, buffer, row, plain, parts, pad)
     if slot >= 0:
         collect(state, index, slot)
 
@@ -268,7 +395,10 @@ def classify(state: State, row: int, length: int, owner: int) -> None:
     elif state.peers[peer].receive_session == 0:
         park(state, peer, state.input.bytes, row, length)
     else:
-        take_media(state, peer, state.input.bytes, row, length)
+        arrived = state.engine[0].now
+        if state.peers[peer].transport_cc != 0:
+            arrived = received_at(state, row)
+        take_media(state, peer, state.input.bytes, row, length, arrived)
 
 
 @compiled

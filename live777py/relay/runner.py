@@ -17,6 +17,9 @@ from .cfuncs import publish
 from .loop import run, turn
 from .tables import STOP, State
 
+#: Between two turns while a viewer is on its way to the live edge.
+STEP_SECONDS = 0.001
+
 
 class Runner:
     """The life of the loop over one state.
@@ -46,6 +49,7 @@ class Runner:
         self.is_stopped = False
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._again: asyncio.TimerHandle | None = None
 
     def start_thread(self) -> None:
         """Run on a thread that holds no GIL (where there is a compiler)."""
@@ -94,6 +98,9 @@ class Runner:
             raise RuntimeError("a plane starts once")
 
     def _remove_readers(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         if self._loop is not None and not self._loop.is_closed():
             self._loop.remove_reader(self._socket)
             self._loop.remove_reader(self._wake_fd)
@@ -115,6 +122,13 @@ class Runner:
         except Exception as error:
             self._remove_readers()
             self._fail(error)
+            return
+        if self._state.engine[0].catching and self._again is None and self._loop:
+            self._again = self._loop.call_later(STEP_SECONDS, self._turn_again)
+
+    def _turn_again(self) -> None:
+        self._again = None
+        self._turn_in_loop()
 
     def _fail(self, error: BaseException) -> None:
         self.failed = error

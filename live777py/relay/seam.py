@@ -63,6 +63,52 @@ class ControlPacket(NamedTuple):
     arrived: int
 
 
+class Gap(NamedTuple):
+    """Packets of a track that were passed over: lost, or late.
+
+    Attributes:
+        track: whose they are.
+        ssrc: of the publisher.
+        first: the first one's extended number in the track's outgoing numbering.
+        missing: how many there are; 0 when the publisher's numbers have jumped and nobody
+            can say.
+        sequence: the first one's extended sequence number as the publisher counts.
+        arrived: `time.monotonic_ns()` of the packet that came instead.
+    """
+
+    track: TrackId
+    ssrc: int
+    first: int
+    missing: int
+    sequence: int
+    arrived: int
+
+
+class Arrived(NamedTuple):
+    """Packets with a transport-wide number, in the order of their arrival.
+
+    Attributes:
+        packets: pairs of the number and the time in µs on `time.monotonic()`'s clock.
+        position: where the next reading begins.
+    """
+
+    packets: list[tuple[int, int]]
+    position: int
+
+
+class Found(NamedTuple):
+    """What a track's history has of some packets.
+
+    Attributes:
+        arrivals: by outgoing number, `time.monotonic_ns()` of the arrival of those that are
+            there.
+        oldest: the lowest outgoing number that may still be filled in.
+    """
+
+    arrivals: dict[int, int]
+    oldest: int
+
+
 @dataclass(frozen=True, slots=True)
 class SrtpKeys:
     """What DTLS-SRTP exported (RFC 5764 section 4.2): master keys with salts appended.
@@ -110,6 +156,9 @@ class TrackStats:
         last_timestamp: the latest packet's *outgoing* RTP timestamp.
         timestamp_offset: outgoing minus incoming RTP timestamp, modulo 2^32.
         viewers: how many there are.
+        group_packets: what a viewer that catches up would begin with: the packets since the
+            latest key frame, 0 when they are too old or not all there.
+        group_started: when that key frame came, 0 when there is none.
     """
 
     ssrc: int
@@ -125,6 +174,8 @@ class TrackStats:
     last_timestamp: int
     timestamp_offset: int
     viewers: int
+    group_packets: int = 0
+    group_started: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ class PlaneSettings:
     Attributes:
         threads: 0 runs the loop in a reader of the event loop, 1 on a thread of its own.
         gso: whether runs of equal packets may leave as one UDP GSO message.
+        coalesce: seconds for which datagrams gather before a batch is taken.
         max_peers, max_viewers, max_tracks: rows of the tables.
         history: packets kept of each track, a power of two.
         command_rows: rows of the ring towards the thread, a power of two.
@@ -27,14 +28,16 @@ class PlaneSettings:
         max_sources, max_taps: sources and sinks that are not WebRTC.
         source_packets: packets that may wait of each source, a power of two.
         tap_packets: packets that may wait for each tap at most, a power of two.
+        catch_up_age: seconds; a key frame that is older is nothing to begin with.
     """
 
     threads: int = 1
     gso: bool = True
+    coalesce: float = 0.0005
     max_peers: int = 4096
     max_viewers: int = 16384
     max_tracks: int = 8192
-    history: int = 1024
+    history: int = 2048
     command_rows: int = 4096
     control_rows: int = 512
     parked_packets: int = 1024
@@ -43,6 +46,7 @@ class PlaneSettings:
     max_taps: int = 256
     source_packets: int = 512
     tap_packets: int = 1024
+    catch_up_age: float = 10.0
 
     def __post_init__(self) -> None:
         for name in (
@@ -68,5 +72,9 @@ class PlaneSettings:
             raise ValueError("output_packets must be between 64 and 1024")
         if self.history < 64:
             raise ValueError("history must be at least 64")
+        if not 0 <= self.catch_up_age <= 3600:
+            raise ValueError("catch_up_age must be between 0 and 3600")
+        if not 0 <= self.coalesce < 1:
+            raise ValueError("coalesce must be at least 0 and less than a second")
         if self.threads < 0:
             raise ValueError("threads must not be negative")

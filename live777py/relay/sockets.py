@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 # Linux's numbers; Python names none of them.
 IP_PKTINFO = 8
+SO_TIMESTAMPNS = 35
 SO_RXQ_OVFL = 40
 UDP_SEGMENT = 103
 _LINK_LOCAL = 0x3FA
@@ -68,12 +69,13 @@ def _bind(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
 
 
 def prepare(sock: socket.socket) -> None:
-    """Have the kernel tell where datagrams came to, and how many it dropped."""
+    """Have the kernel tell where and when datagrams came, and how many it dropped."""
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
     else:
         sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
     sock.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
+    sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
 
 
 def has_gso(sock: socket.socket) -> bool:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from .seam import PeerStats, TapStats, TrackStats, ViewerStats
-from .tables import Table
+from collections.abc import Sequence
+
+import numpy as np
+
+from .seam import Found, PeerStats, TapStats, TrackStats, ViewerStats
+from .tables import State, Table
 
 
 def _columns(table: Table, index: int) -> dict[str, int]:
@@ -24,8 +28,8 @@ def peer_stats(table: Table, index: int) -> PeerStats:
     )
 
 
-def track_stats(table: Table, index: int) -> TrackStats:
-    """How a track is doing."""
+def track_stats(table: Table, index: int, group_packets: int = 0) -> TrackStats:
+    """How a track is doing; the caller knows what a viewer could begin with."""
     row = _columns(table, index)
     has_begun = row["packets"] > 0
     return TrackStats(
@@ -42,6 +46,8 @@ def track_stats(table: Table, index: int) -> TrackStats:
         last_timestamp=row["last_timestamp"],
         timestamp_offset=row["timestamp_offset"],
         viewers=row["viewers"],
+        group_packets=group_packets,
+        group_started=row["group_started"] if group_packets else 0,
     )
 
 
@@ -61,3 +67,18 @@ def tap_stats(table: Table, index: int, waiting: int) -> TapStats:
     """What a tap was given."""
     row = _columns(table, index)
     return TapStats(row["packets"], waiting, row["dropped"], row["frames_dropped"])
+
+
+def find_packets(state: State, track: int, numbers: Sequence[int]) -> Found:
+    """Which of some packets are in a track's history.
+
+    The thread may be writing a row that is read here. A number is one word and so never
+    half written; the arrival may be that of the packet before in its row.
+    """
+    rows = int(state.engine[0].history)
+    wanted = np.fromiter(numbers, np.int64, len(numbers))
+    slots = track * rows + wanted % rows
+    there = state.history.packets["number"][slots] == wanted
+    arrivals = state.history.packets["arrival"][slots]
+    found = zip(wanted[there].tolist(), arrivals[there].tolist(), strict=True)
+    return Found(dict(found), int(state.tracks[track].highest_out) - rows + 1)

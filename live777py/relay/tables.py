@@ -45,6 +45,8 @@ EVENT_DATA = 4 if platform.machine() in ("x86_64", "AMD64") else 8
 EVENT_BYTES = EVENT_DATA + 8
 #: Adopted sockets that are read in one turn.
 EVENTS = 32
+#: Packets of each viewer of which is remembered when they were last sent again.
+RESENT_ROWS = 128
 KINDS = len(Control)
 
 #: Words of `shared`, each on a cache line of its own.
@@ -54,7 +56,15 @@ COMMAND_HEAD = 16
 COMMAND_TAIL = 24
 CONTROL_HEAD = 32
 CONTROL_TAIL = CONTROL_HEAD + 8 * KINDS
-SHARED_WORDS = CONTROL_TAIL + 8 * KINDS
+NOTICE_HEAD = CONTROL_TAIL + 8 * KINDS
+NOTICE_TAIL = NOTICE_HEAD + 8
+SHARED_WORDS = NOTICE_TAIL + 8
+
+#: Notices that may wait for control, a power of two, and the words of one.
+NOTICES = 1024
+NOTICE_WORDS = 8
+#: Arrivals of one peer that are remembered for its congestion feedback, a power of two.
+ARRIVALS = 1024
 
 #: Words of the heads and tails of one source or tap, each on a cache line of its own.
 RING_HEAD = 0
@@ -77,12 +87,15 @@ ENGINE = _record(
     "control_rows",
     "seed",
     "now",
+    "clock_offset",
     "announced",
     "collected",
     "dirty",
     "output_packets",
     "output_messages",
     "waits",
+    "coalesce",
+    "is_full",
     "parked_head",
     "parked_tail",
     # Sources that are not WebRTC: peers behind the last one.
@@ -95,6 +108,11 @@ ENGINE = _record(
     # Sockets of single peers.
     "epoll",
     "adopted",
+    # Viewers on their way to the live edge.
+    "catching",
+    "catch_next",
+    "caught_up_at",
+    "catch_up_age",
 )
 
 #: One row; its columns are the names in `Plane.counters()`.
@@ -130,11 +148,22 @@ COUNTERS = _record(
     "control_dropped_dtls",
     "control_dropped_rtcp",
     "control_dropped_key_frame",
+    "gaps",
+    "notices_dropped",
+    "duplicates",
+    "rtx_restored",
+    "rtx_empty",
+    "rtx_useless",
     "commands",
     "injected",
     "tapped",
     "tap_dropped",
     "adopt_failed",
+    "retransmitted",
+    "retransmit_missed",
+    "retransmit_limited",
+    "caught_up",
+    "frames_dropped",
 )
 
 ADDRESS = _record("high", "low", "port", "peer_plus_one")
@@ -156,9 +185,19 @@ PEER = _record(
     # Its own socket, 0 where it uses the shared one.
     "socket_plus_one",
     "socket_is_ipv6",
+    # The id of its transport-wide numbers, 0 when they are not wanted.
+    "transport_cc",
 )
 
-BINDING = _record("track_plus_one", "format", "clock_rate", "extensions")
+BINDING = _record(
+    "track_plus_one",
+    "format",
+    "clock_rate",
+    "extensions",
+    # Of retransmissions: what they repeat, and the latest SSRC that they came under.
+    "original_plus_one",
+    "rtx_ssrc_plus_one",
+)
 
 TRACK = _record(
     # The source: one SSRC of one peer at a time.
@@ -187,6 +226,13 @@ TRACK = _record(
     "key_timestamp",
     "key_announced",
     # Viewers, a list through their rows, and taps alike.
+    # The packets since the latest key frame, with which viewers may begin.
+    "group_start",
+    "group_timestamp",
+    "group_started",
+    "group_missing",
+    "group_gap_at",
+    # Viewers, a list through their rows.
     "viewers",
     "first_viewer_plus_one",
     "format",
@@ -196,8 +242,8 @@ TRACK = _record(
     "batch_last",
 )
 
-#: One packet of a track's history.
-PACKET = _record("number", "length", "octets", "arrival", "is_key")
+#: One packet of a track's history; a late one came behind others that follow it.
+PACKET = _record("number", "length", "octets", "arrival", "is_key", "is_late")
 
 VIEWER = _record(
     "peer",
@@ -216,6 +262,20 @@ VIEWER = _record(
     "octets",
     "first_sent_plus_one",
     "last_sent_plus_one",
+    # What it gets besides the live edge, or instead.
+    "paused",
+    "catch_up",
+    "cursor",
+    "catching_plus_one",
+    "skipped_plus_one",
+    "echo_plus_one",
+    # Retransmission.
+    "rtx_payload_type",
+    "rtx_ssrc",
+    "rtx_sequence",
+    "credit",
+    "credit_at",
+    "credit_octets",
 )
 
 TAP = _record(
@@ -230,6 +290,8 @@ TAP = _record(
     "dropped",
     "frames_dropped",
 )
+#: When a packet was last sent again to a viewer; a slot is viewer × RESENT_ROWS + number % it.
+RESENT = _record("number", "at")
 
 #: A control packet beside its bytes.
 CONTROL = _record(
@@ -338,6 +400,13 @@ class Taps(NamedTuple):
     bytes: Table
 
 
+class Arrivals(NamedTuple):
+    """When packets of each peer came: a log of words, written over from its beginning."""
+
+    heads: Table
+    words: Table
+
+
 class State(NamedTuple):
     """Everything that the loop works on."""
 
@@ -346,6 +415,8 @@ class State(NamedTuple):
     counters: Table
     commands: Table
     control: ControlRing
+    notices: Table
+    arrivals: Arrivals
     addresses: Table
     peers: Table
     paths: Paths
@@ -353,6 +424,8 @@ class State(NamedTuple):
     tracks: Table
     history: History
     viewers: Table
+    catching: Table
+    resent: Table
     parking: Parking
     input: Input
     output: Output
@@ -477,6 +550,12 @@ class Memory(NamedTuple):
         rows = self.state.taps.lengths.shape[1]
         self.tapped.release(tap * rows, rows)
 
+    arrivals: Reserved
+
+    def release_peer(self, peer: int) -> None:
+        """Give the memory of a peer's arrivals back."""
+        self.arrivals.release(peer, 1)
+
     def release_track(self, track: int) -> None:
         """Forget a track's packets and give their memory back."""
         rows = int(self.state.engine[0].history)
@@ -494,6 +573,7 @@ def allocate(settings: PlaneSettings) -> Memory:
     )
     tapped = reserve(settings.max_taps * settings.tap_packets, np.dtype(np.uint8), ROW)
     publishers = settings.max_peers + settings.max_sources
+    arrivals = reserve(settings.max_peers, np.dtype(np.int64), ARRIVALS)
     # Eight addresses a peer, at most half full.
     addresses = 1 << (settings.max_peers * 16 - 1).bit_length()
     state = State(
@@ -505,6 +585,8 @@ def allocate(settings: PlaneSettings) -> Memory:
             records(KINDS * settings.control_rows, CONTROL),
             octets(KINDS * settings.control_rows, DATAGRAM),
         ),
+        notices=np.zeros((NOTICES, NOTICE_WORDS), np.int64),
+        arrivals=Arrivals(np.zeros(settings.max_peers, np.int64), arrivals.array),
         addresses=records(addresses, ADDRESS),
         peers=records(publishers, PEER),
         paths=Paths(
@@ -515,6 +597,8 @@ def allocate(settings: PlaneSettings) -> Memory:
         tracks=records(settings.max_tracks, TRACK),
         history=History(history.array, packets.array),
         viewers=records(settings.max_viewers, VIEWER),
+        catching=np.zeros(settings.max_viewers, np.int64),
+        resent=records(settings.max_viewers * RESENT_ROWS, RESENT),
         parking=Parking(
             records(settings.parked_packets, PARKED),
             octets(settings.parked_packets, DATAGRAM),
@@ -541,4 +625,6 @@ def allocate(settings: PlaneSettings) -> Memory:
     state.engine[0].control_rows = settings.control_rows
     state.engine[0].gso = int(settings.gso)
     state.engine[0].first_source = settings.max_peers
-    return Memory(state, history, packets, injected, tapped)
+    state.engine[0].coalesce = int(settings.coalesce * 1_000_000_000)
+    state.engine[0].catch_up_age = round(settings.catch_up_age * 1_000_000_000)
+    return Memory(state, history, packets, injected, tapped, arrivals)

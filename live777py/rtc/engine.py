@@ -161,6 +161,7 @@ def _plane_settings(settings: Webrtc) -> PlaneSettings:
     return PlaneSettings(
         threads=settings.threads,
         gso=settings.gso,
+        coalesce=settings.coalesce,
         # Each session has at most one audio and one video; rows come back a moment after they were
         # given up, so that there are a few more than can be in use.
         max_peers=settings.max_sessions + SPARE_ROWS,

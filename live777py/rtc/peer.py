@@ -190,6 +190,9 @@ class RtcPeer(Peer):
     def _leave(self) -> None:
         """Let go of the tracks; called once, also when `_ready` never was."""
 
+    def _look(self, silent: float) -> None:
+        """Called about once a second, with the seconds since the client was last heard of."""
+
     @abstractmethod
     def _report(self, now: int) -> list[rtcp.Packet]:
         """The reports that are due, once a second."""
@@ -246,16 +249,20 @@ class RtcPeer(Peer):
     def _last_received(self) -> int:
         return max(self._heard, self._plane.peer_stats(self._id).last_received)
 
+    def _silent(self, now: int) -> float:
+        """Seconds since anything authenticated came."""
+        last = max(self._last_received(), self._agent.last_check)
+        return (now - last) / NANOSECONDS
+
     def _tick(self) -> None:
         now = time.monotonic_ns()
-        silent = (
-            now - max(self._last_received(), self._agent.last_check)
-        ) / NANOSECONDS
+        silent = self._silent(now)
         limit = self._resources.idle_timeout
         if silent > limit:
             self.end(f"nothing authenticated came for {limit:g} s")
             return
         self._timer = self._loop.call_later(min(TICK, limit / 2), self._tick)
+        self._look(silent)
         packets = self._report(now)
         if packets:
             self._send_rtcp(*packets)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from functools import partial
 
 from live777py.core.model import PeerState
 from live777py.protocol import rtcp
 from live777py.protocol.codecs import Kind
-from live777py.protocol.extensions import FORWARDED
-from live777py.relay.seam import TrackStats
+from live777py.protocol.extensions import FORWARDED, Extension
+from live777py.relay.seam import Gap, TrackStats
+from live777py.rtc.congestion import INTERVAL, TransportWideFeedback
+from live777py.rtc.loss import GRACE, LossCounters, Losses
 from live777py.rtc.negotiation import (
     LocalParameters,
     ReceivedMedia,
@@ -18,6 +21,7 @@ from live777py.rtc.negotiation import (
     answer_publisher,
 )
 from live777py.rtc.peer import NANOSECONDS, Resources, RtcPeer
+from live777py.rtc.publisher_answer import REMB, TRANSPORT_CC
 from live777py.rtc.reports import KeyFrameRequests, PublisherReports, Reading
 from live777py.rtc.tracks import StreamTracks, random_ssrc
 
@@ -30,12 +34,14 @@ UNANSWERABLE_RETRY = 0.1
 
 
 class Publisher(RtcPeer):
-    """Receives media; asks for key frames, reports what arrives."""
+    """Receives media; asks for what is missing and for key frames, reports what arrives."""
 
     def __init__(self, resources: Resources, tracks: StreamTracks) -> None:
         super().__init__(resources, tracks)
         self._media: dict[Kind, ReceivedMedia] = {}
         self._reports: PublisherReports
+        #: Requests for key frames that were sent.
+        self.key_frame_requests = 0
         #: When this publisher took over: what the tracks count of before is not its.
         self._started = 0
         self._requests = KeyFrameRequests()
@@ -43,15 +49,25 @@ class Publisher(RtcPeer):
         self._wish: int | None = None
         self._last_wish = 0
         self._request_timer: asyncio.TimerHandle | None = None
+        self._losses: dict[Kind, Losses] = {}
+        self._loss_timer: asyncio.TimerHandle | None = None
+        #: None where transport-wide feedback was not agreed.
+        self._congestion: TransportWideFeedback | None = None
+        self._congestion_timer: asyncio.TimerHandle | None = None
+        #: One of the publisher's sources, -1 when it is to be looked up.
+        self._ssrc = -1
+        #: How far the plane's log of arrivals has been read.
+        self._arrivals = 0
 
     async def _negotiate(
         self, offer: str, local: LocalParameters
     ) -> tuple[str, RemoteParameters]:
         answer = answer_publisher(offer, local)
         self._started = time.monotonic_ns()
+        ssrc = random_ssrc()
         self._reports = PublisherReports(
             self._resources.clock,
-            ssrc=random_ssrc(),
+            ssrc=ssrc,
             cname=self._tracks.cname,
             max_bitrate=ALLOWED_BITRATE if _allows_remb(answer.media) else None,
             reduced_size=answer.remote.rtcp_rsize,
@@ -59,6 +75,7 @@ class Publisher(RtcPeer):
         )
         for media in answer.media:
             self._media[media.kind] = media
+            self._losses[media.kind] = Losses(may_request="nack" in media.feedback)
             self._plane.bind(
                 self._id,
                 media.payload_type,
@@ -71,6 +88,14 @@ class Publisher(RtcPeer):
                     if extension in FORWARDED
                 },
             )
+            if media.rtx_payload_type is not None:
+                self._plane.bind_rtx(
+                    self._id, media.rtx_payload_type, media.payload_type
+                )
+        identifier = _transport_cc(answer.media)
+        if identifier:
+            self._plane.set_transport_cc(self._id, identifier)
+            self._congestion = TransportWideFeedback(ssrc)
         return answer.sdp, answer.remote
 
     def _prepare(self) -> None:
@@ -80,11 +105,14 @@ class Publisher(RtcPeer):
     def _ready(self) -> None:
         # Packets from before the handshake may have been lost, the first key frame with them.
         self.request_key_frame()
+        if self._congestion is not None:
+            self._send_congestion()
 
     def _leave(self) -> None:
-        if self._request_timer is not None:
-            self._request_timer.cancel()
-            self._request_timer = None
+        for timer in (self._request_timer, self._loss_timer, self._congestion_timer):
+            if timer is not None:
+                timer.cancel()
+        self._request_timer = self._loss_timer = self._congestion_timer = None
         self._tracks.finish(self)
 
     # What the tracks ask.
@@ -101,6 +129,18 @@ class Publisher(RtcPeer):
             self._wish = None
             self._requests.arrived()
             self._schedule()
+
+    def packets_missing(self, kind: Kind, gap: Gap) -> None:
+        """Packets of a track were passed over; they are asked for if they do not come."""
+        losses = self._losses.get(kind)
+        # A gap of the publisher before this one is nobody's any more.
+        if losses is not None and gap.arrived > self._started:
+            losses.gap(gap)
+            self._mend()
+
+    def losses(self) -> dict[Kind, LossCounters]:
+        """What became of packets that did not come in their order."""
+        return {kind: losses.counters for kind, losses in self._losses.items()}
 
     def reading(self, now: int) -> Reading[Kind]:
         """What the outgoing clocks of the stream show, for the viewers' sender reports."""
@@ -126,8 +166,52 @@ class Publisher(RtcPeer):
         feedback = self._media["video"].feedback
         if is_due and feedback & {"nack pli", "ccm fir"}:
             fir = "nack pli" not in feedback
+            self.key_frame_requests += 1
             self._send_rtcp(*self._reports.key_frame_request(ssrc, fir=fir))
         self._schedule()
+
+    def _mend(self) -> None:
+        """Ask again for what is missing, if it is time."""
+        now = time.monotonic_ns()
+        deadlines = []
+        for kind, losses in self._losses.items():
+            if losses.next_deadline is not None and losses.next_deadline <= now:
+                self._ask_again(kind, losses, now)
+            if losses.take_lost() and kind == "video":
+                self.request_key_frame()
+            if losses.next_deadline is not None:
+                deadlines.append(losses.next_deadline)
+        if self._loss_timer is not None:
+            self._loss_timer.cancel()
+            self._loss_timer = None
+        if deadlines:
+            # Not for each gap alone: whoever loses much is looked after in turns.
+            delay = max(GRACE, min(deadlines) - now) / NANOSECONDS
+            self._loss_timer = self._loop.call_later(delay, self._mend)
+
+    def _ask_again(self, kind: Kind, losses: Losses, now: int) -> None:
+        find = partial(self._plane.find_packets, self._tracks.tracks[kind].id)
+        missing = losses.due(now, find)
+        for packets in self._reports.nacks(losses.ssrc, missing):
+            self._send_rtcp(*packets)
+
+    def _send_congestion(self) -> None:
+        if self._congestion is None:
+            return
+        self._congestion_timer = self._loop.call_later(INTERVAL, self._send_congestion)
+        packets, self._arrivals = self._plane.arrivals(self._id, self._arrivals)
+        if packets:
+            for feedback in self._congestion.feedback(packets, self._some_ssrc()):
+                self._send_rtcp(*self._reports.feedback(feedback))
+
+    def _some_ssrc(self) -> int:
+        """An SSRC of the publisher: some senders pass over feedback to others' sources."""
+        if self._ssrc < 0:
+            for stats in self._stats().values():
+                # Until its first packet a track shows who published before.
+                if stats.last_arrival > self._started:
+                    self._ssrc = stats.ssrc
+        return max(0, self._ssrc)
 
     def _schedule(self, delay: float | None = None) -> None:
         if self._request_timer is not None:
@@ -149,6 +233,8 @@ class Publisher(RtcPeer):
         return next(iter(self._media["video"].ssrcs), None)
 
     def _report(self, now: int) -> list[rtcp.Packet]:
+        # An encoder that starts again takes another SSRC.
+        self._ssrc = -1
         return self._reports.reports(self._stats().values(), now)
 
     def _receive(self, packet: rtcp.Packet, now: int) -> None:
@@ -162,4 +248,16 @@ class Publisher(RtcPeer):
 
 
 def _allows_remb(media: tuple[ReceivedMedia, ...]) -> bool:
-    return any("goog-remb" in item.feedback for item in media)
+    return any(REMB in item.feedback for item in media)
+
+
+def _transport_cc(media: tuple[ReceivedMedia, ...]) -> int:
+    """The id of the transport-wide number, 0 where it was not agreed.
+
+    A bundle has one meaning for each id (RFC 9143 section 9.1): any section's will do.
+    """
+    for item in media:
+        for identifier, extension in item.extensions.items():
+            if extension is Extension.TRANSPORT_CC and TRANSPORT_CC in item.feedback:
+                return identifier
+    return 0

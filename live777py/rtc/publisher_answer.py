@@ -23,10 +23,17 @@ from live777py.rtc.offer import Offer, OfferedSection, RemoteParameters, read_of
 
 TRANSPORT_CC = "transport-cc"
 
-#: The RTCP feedback that we send to publishers, in the order of the answer. Adding
-#: `TRANSPORT_CC` here also answers its header extension; it takes REMB's place when reports
-#: of arrival times are sent.
-PUBLISHER_FEEDBACK: tuple[str, ...] = ("nack", "nack pli", "ccm fir", "goog-remb")
+REMB = "goog-remb"
+
+#: The RTCP feedback that we send to publishers, in the order of the answer. `TRANSPORT_CC`
+#: goes with its header extension and takes REMB's place: a sender follows one of them.
+PUBLISHER_FEEDBACK: tuple[str, ...] = (
+    "nack",
+    "nack pli",
+    "ccm fir",
+    REMB,
+    TRANSPORT_CC,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +145,9 @@ def _answer(
     extensions = offered_extensions(
         (section.media, offer.description), wanted, "recvonly"
     )
-    agreed = [name for name in feedback if name in chosen.feedback]
+    has_numbers = any(e.extension is Extension.TRANSPORT_CC for e in extensions)
+    unused = REMB if has_numbers else TRANSPORT_CC
+    agreed = [n for n in feedback if n in chosen.feedback and n != unused]
     numbers = [chosen.payload_type]
     if chosen.rtx_payload_type is not None:
         numbers.append(chosen.rtx_payload_type)

@@ -8,13 +8,14 @@ timer and no socket.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from live777py.protocol import rtp
 from live777py.protocol.rtcp import (
     FullIntraRequest,
+    GenericNack,
     Packet,
     PictureLoss,
     ReceiverReport,
@@ -38,6 +39,9 @@ CLOCK_STEP = NANOSECONDS
 SLEW = 5_000
 #: Sources of one publisher whose sender reports are kept.
 MAX_SOURCES = 16
+
+#: Sequence numbers in one NACK, which fit any path however they are spread.
+NACKED_AT_ONCE = 200
 
 #: Between two requests for a key frame.
 KEY_FRAME_INTERVAL = NANOSECONDS // 2
@@ -178,13 +182,23 @@ class PublisherReports:
             media_ssrc: the publisher's SSRC.
             fir: ask by FIR, for those that have not agreed to PLI.
         """
-        opening = [] if self._reduced_size else self._opening(())
         if not fir:
-            return [*opening, PictureLoss(self._ssrc, media_ssrc)]
+            return self.feedback(PictureLoss(self._ssrc, media_ssrc))
         # Each of our requests is a new one (RFC 5104 section 4.3.1.2).
         self._fir_number = (self._fir_number + 1) % 256
         request = ((media_ssrc, self._fir_number),)
-        return [*opening, FullIntraRequest(self._ssrc, request)]
+        return self.feedback(FullIntraRequest(self._ssrc, request))
+
+    def nacks(self, media_ssrc: int, lost: Sequence[int]) -> Iterator[list[Packet]]:
+        """Compound packets that ask for packets of one source again."""
+        for start in range(0, len(lost), NACKED_AT_ONCE):
+            some = tuple(lost[start : start + NACKED_AT_ONCE])
+            yield self.feedback(GenericNack(self._ssrc, media_ssrc, some))
+
+    def feedback(self, packet: Packet) -> list[Packet]:
+        """A compound packet of one feedback packet."""
+        opening = [] if self._reduced_size else self._opening(())
+        return [*opening, packet]
 
     def _is_ours(self, track: TrackStats) -> bool:
         """Whether the track has had a packet of this publisher."""
@@ -198,7 +212,12 @@ class PublisherReports:
         ]
 
     def _block(self, track: TrackStats, now: int) -> ReportBlock:
-        """RFC 3550 sections 6.4.1 and A.3."""
+        """RFC 3550 sections 6.4.1 and A.3.
+
+        Retransmissions under an SSRC of their own (RFC 4588) are no packets of the source: a
+        loss stays one when it was mended, so that the sender sees the path as it is. Those
+        under the source's SSRC count, as RFC 3550 has it, each once.
+        """
         expected = track.highest_sequence - track.base_sequence + 1
         before = self._reported.get(track.ssrc, (0, 0))
         self._reported[track.ssrc] = (expected, track.received)

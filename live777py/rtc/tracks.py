@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 from live777py.protocol import rtp
 from live777py.protocol.codecs import KINDS, Codec, Format, Kind
 from live777py.protocol.parameter_sets import inspect
 from live777py.relay.plane import Plane
-from live777py.relay.seam import TrackId
+from live777py.relay.seam import Gap, TrackId
 from live777py.rtc.negotiation import ReceivedMedia, Sender
 from live777py.rtc.reports import Reading
 from live777py.rtc.transport import Transport
@@ -28,6 +30,12 @@ PARAMETER_SETS_TIMEOUT = 0.5
 READING_AGE = 50_000_000
 
 
+#: Nanoseconds: a key frame that is older is asked to be replaced, although the data plane may
+#: still begin with it. To decode what came since would take a weak viewer long, and a publisher
+#: that answers gives it a picture of now instead.
+RECENT = 2_500_000_000
+
+
 class PublishingPeer(Protocol):
     """What the tracks ask of a publisher."""
 
@@ -36,6 +44,9 @@ class PublishingPeer(Protocol):
 
     def key_frame_arrived(self, arrived: int) -> None:
         """A key frame has come, at that time."""
+
+    def packets_missing(self, kind: Kind, gap: Gap) -> None:
+        """Packets of a track were passed over."""
 
     def reading(self, now: int) -> Reading[Kind]:
         """What the outgoing clocks show at `now`."""
@@ -98,11 +109,13 @@ class StreamTracks:
         sender = Sender(ssrc=random_ssrc(), rtx_ssrc=random_ssrc())
         self.tracks[kind] = Track(track_id, sender)
         self._transport.register_key_frames(track_id, self._key_frame)
+        self._transport.register_gaps(track_id, partial(self._gap, kind))
 
     def close(self) -> None:
         """Free the tracks."""
         for track in self.tracks.values():
             self._transport.unregister_key_frames(track.id)
+            self._transport.unregister_gaps(track.id)
             self._plane.remove_track(track.id)
         self.tracks.clear()
 
@@ -148,11 +161,21 @@ class StreamTracks:
     def attach(self, viewer: ViewingPeer) -> None:
         """A viewer is connected and wants a picture."""
         self._viewers.add(viewer)
-        self.request_key_frame()
+        self.request_picture()
 
     def detach(self, viewer: ViewingPeer) -> None:
         """A viewer has gone."""
         self._viewers.discard(viewer)
+
+    def request_picture(self) -> None:
+        """Ask for a key frame unless the plane has one with which a viewer can begin.
+
+        A key frame costs all who watch: many times the bits of any other, or its quality.
+        """
+        stats = self._plane.track_stats(self.tracks["video"].id)
+        age = time.monotonic_ns() - stats.group_started
+        if stats.group_packets == 0 or age > RECENT:
+            self.request_key_frame()
 
     def request_key_frame(self) -> None:
         """Ask the publisher for a key frame, as often as it may be asked."""
@@ -199,6 +222,10 @@ class StreamTracks:
         track.described.set()
         if news:
             self._tell_viewers()
+
+    def _gap(self, kind: Kind, gap: Gap) -> None:
+        if self.publisher is not None:
+            self.publisher.packets_missing(kind, gap)
 
     def _tell_viewers(self) -> None:
         for viewer in tuple(self._viewers):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
-from live777py.relay.seam import Control, ControlPacket, Path, PeerId, TrackId
+from live777py.relay.seam import Control, ControlPacket, Gap, Path, PeerId, TrackId
 
 from .ice import local_ufrag
 
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 MAX_PER_TURN = 64
 
 KeyFrameCallback = Callable[[bytes, int], None]
+GapCallback = Callable[[Gap], None]
 
 
 class ControlSource(Protocol):
@@ -37,6 +38,9 @@ class ControlSource(Protocol):
 
         Beginning an iteration makes `control_fd` unreadable until more arrives.
         """
+
+    def notices(self) -> Iterator[Gap]:
+        """Take out what was noticed; never waits, and comes to an end."""
 
 
 class PeerReceiver(Protocol):
@@ -69,8 +73,18 @@ class _KeyFrames:
         self.has_failed = False
 
 
+class _Gaps:
+    """Who is told of the gaps in a track."""
+
+    def __init__(self, callback: GapCallback) -> None:
+        self.callback = callback
+        self.has_failed = False
+
+
 class Transport:
     """Demultiplexes control packets: STUN by username fragment, the rest by peer or track.
+
+    Notices of the plane go to their tracks in the same round.
 
     Use it as `with Transport(plane) as transport:` while the plane runs. `register` a peer before
     its answer leaves the server, since the first check may overtake it, and `unregister` it when
@@ -85,6 +99,7 @@ class Transport:
         self._peers: dict[int, _Registration] = {}
         self._ufrags: dict[str, _Registration] = {}
         self._key_frames: dict[int, _KeyFrames] = {}
+        self._gaps: dict[int, _Gaps] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._fd = -1
         self._again: asyncio.Handle | None = None
@@ -147,6 +162,14 @@ class Transport:
         """Forget the callback of a track; one without is fine."""
         self._key_frames.pop(track, None)
 
+    def register_gaps(self, track: TrackId, callback: GapCallback) -> None:
+        """Call `callback(gap)` for packets of `track` that were passed over."""
+        self._gaps[track] = _Gaps(callback)
+
+    def unregister_gaps(self, track: TrackId) -> None:
+        """Forget the callback of a track; one without is fine."""
+        self._gaps.pop(track, None)
+
     def counters(self) -> dict[str, int]:
         """What was dropped since the start, and why."""
         return {
@@ -180,6 +203,9 @@ class Transport:
             if self._loop is None:  # a receiver has stopped us
                 return
             count += 1
+        # After the descriptor was read, which is what beginning an iteration does.
+        for gap in self._source.notices():
+            self._gap(gap)
         if count < self._max_per_turn:
             self._packets = None
         elif self._loop is not None:
@@ -211,6 +237,19 @@ class Transport:
                 logger.exception(
                     "peer %d failed on a %s", packet.peer, packet.kind.name
                 )
+
+    def _gap(self, gap: Gap) -> None:
+        registration = self._gaps.get(gap.track)
+        if registration is None:
+            self._unknown_peer += 1
+            return
+        try:
+            registration.callback(gap)
+        except Exception:
+            self._receiver_errors += 1
+            if not registration.has_failed:
+                registration.has_failed = True
+                logger.exception("track %d failed on a gap", gap.track)
 
     def _key_frame(self, packet: ControlPacket) -> None:
         registration = self._key_frames.get(packet.peer)

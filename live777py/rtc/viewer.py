@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
-from collections.abc import Mapping
+import time
 
 from live777py.protocol import rtcp
 from live777py.protocol.codecs import Codec, Kind
-from live777py.relay.seam import ViewerId
+from live777py.relay.seam import Path, ViewerId
 from live777py.rtc.negotiation import (
     LocalParameters,
     RemoteParameters,
@@ -18,6 +19,8 @@ from live777py.rtc.peer import Resources, RtcPeer
 from live777py.rtc.reports import ViewerReports
 from live777py.rtc.tracks import StreamTracks
 
+logger = logging.getLogger(__name__)
+
 #: A payload type that is none: nothing is sent.
 SILENT = -1
 
@@ -27,15 +30,24 @@ FIRST_SEQUENCES = 1 << 15
 
 TIMESTAMPS = 1 << 32
 
+#: A viewer that was not heard of for this part of the idle timeout is sent nothing: its
+#: network or the viewer itself is gone, and what is sent there may be in others' way.
+PAUSE_AFTER = 0.25
+
+#: But never sooner than this, in seconds: receivers may report as seldom as every five.
+LEAST_PAUSE = 6.0
+
 
 class Viewer(RtcPeer):
-    """Sends media; passes wishes for key frames on, reports what was sent."""
+    """Sends media, again what was lost; passes wishes for key frames on, reports."""
 
     def __init__(self, resources: Resources, tracks: StreamTracks) -> None:
         super().__init__(resources, tracks)
         self._media: dict[Kind, SentMedia] = {}
         self._viewers: dict[Kind, ViewerId] = {}
         self._payload_types: dict[Kind, int] = {}
+        self._is_paused = False
+        self._pause_after = max(LEAST_PAUSE, PAUSE_AFTER * resources.idle_timeout)
         self._reports: ViewerReports[Kind] = ViewerReports(
             cname=tracks.cname,
             ssrcs={kind: track.sender.ssrc for kind, track in tracks.tracks.items()},
@@ -66,6 +78,8 @@ class Viewer(RtcPeer):
                 first_sequence=1 + secrets.randbelow(FIRST_SEQUENCES - 1),
                 timestamp_offset=secrets.randbelow(TIMESTAMPS),
                 extensions=media.extensions,
+                rtx_ssrc=self._tracks.tracks[kind].sender.rtx_ssrc,
+                catch_up=True,
             )
         self.source_changed()
         self._tracks.attach(self)
@@ -92,15 +106,53 @@ class Viewer(RtcPeer):
                     f"the stream is now {codec}, which this viewer did not negotiate"
                 )
             return
-        payload_type, _ = agreed
+        payload_type, rtx_payload_type = agreed
         before = self._payload_types.get(kind, SILENT)
+        if payload_type == before:
+            return
         self._payload_types[kind] = payload_type
-        self._plane.set_payload_type(self._viewers[kind], payload_type)
-        if kind == "video" and before not in (SILENT, payload_type):
-            # Another payload type is another decoder, which begins with a key frame.
-            self._tracks.request_key_frame()
+        self._plane.set_payload_type(
+            self._viewers[kind],
+            payload_type,
+            SILENT if rtx_payload_type is None else rtx_payload_type,
+        )
+        if kind == "video" and before != SILENT:
+            # Another payload type is another decoder, which begins with a key frame: the
+            # plane goes back to the latest if it has it.
+            self._tracks.request_picture()
+
+    # What the transport calls.
+
+    def receive_stun(self, data: bytes, path: Path, arrived: int) -> None:
+        """Answer a connectivity check, which may be the end of a silence."""
+        super().receive_stun(data, path, arrived)
+        self._end_pause()
+
+    def receive_rtcp(self, data: bytes, path: Path, arrived: int) -> None:
+        """Take in a compound RTCP packet, which may be the end of a silence."""
+        super().receive_rtcp(data, path, arrived)
+        self._end_pause()
 
     # Inside.
+
+    def _look(self, silent: float) -> None:
+        if silent > self._pause_after and not self._is_paused:
+            self._set_paused(True)
+
+    def _end_pause(self) -> None:
+        if self._is_paused:
+            silent = self._silent(time.monotonic_ns())
+            if silent <= self._pause_after:
+                self._set_paused(False)
+                self._tracks.request_picture()
+
+    def _set_paused(self, paused: bool) -> None:
+        self._is_paused = paused
+        logger.debug(
+            "peer %d: %s", self._id, "paused, it is silent" if paused else "goes on"
+        )
+        for viewer in self._viewers.values():
+            self._plane.pause(viewer, paused)
 
     def _report(self, now: int) -> list[rtcp.Packet]:
         reading = self._tracks.reading(now)
@@ -116,10 +168,20 @@ class Viewer(RtcPeer):
             case rtcp.FullIntraRequest(requests=requests):
                 for ssrc, _ in requests:
                     self._picture_lost(ssrc)
+            case rtcp.GenericNack(media_ssrc=ssrc, lost=lost):
+                kind = self._kind_of(ssrc)
+                if kind is not None:
+                    self._plane.retransmit(self._viewers[kind], lost)
             case _:
                 self._reports.receive(packet, now)
 
     def _picture_lost(self, ssrc: int) -> None:
-        tracks: Mapping[Kind, ViewerId] = self._viewers
-        if "video" in tracks and ssrc == self._tracks.tracks["video"].sender.ssrc:
+        if self._kind_of(ssrc) == "video":
             self._tracks.request_key_frame()
+
+    def _kind_of(self, ssrc: int) -> Kind | None:
+        """Which of the viewer's media has this SSRC; retransmissions are none of them."""
+        for kind in self._viewers:
+            if self._tracks.tracks[kind].sender.ssrc == ssrc:
+                return kind
+        return None

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -10,8 +12,9 @@ import pytest
 
 from live777py.relay.cfuncs import COMPILED
 from live777py.relay.loop import read_clock
+from live777py.relay.tables import BATCH
 
-from .support import rig
+from .support import SMALL, rig, rtp
 
 CORE = (
     "test_receive.py",
@@ -22,6 +25,12 @@ CORE = (
     "test_injection.py",
     "test_taps.py",
     "test_adoption.py",
+    "test_arrivals.py",
+    "test_notices.py",
+    "test_groups.py",
+    "test_catchup.py",
+    "test_retransmit.py",
+    "test_fuzz.py",
 )
 
 
@@ -42,6 +51,26 @@ def test_an_idle_turn_waits_and_is_woken_by_a_command() -> None:
         r.plane.remove_track(next(iter(r.plane._tracks)))
         r.plane.turn(5000)
         assert time.monotonic() - began < 4
+
+
+def test_what_follows_within_the_rest_is_in_the_same_batch() -> None:
+    with rig(dataclasses.replace(SMALL, coalesce=0.5)) as r:
+        publisher, _, _ = r.stream()
+        publisher.send(rtp(1))
+        late = threading.Timer(0.05, publisher.send, [rtp(2)])
+        late.start()
+        assert r.plane.turn(5000) == 2
+        late.join()
+
+
+def test_there_is_no_rest_after_a_full_batch() -> None:
+    with rig() as r:
+        publisher, _, _ = r.stream()
+        for sequence in range(BATCH + 1):
+            publisher.send(rtp(sequence))
+        engine = r.plane._state.engine[0]
+        assert (r.plane.turn(), engine.is_full) == (BATCH, 1)
+        assert (r.plane.turn(), engine.is_full) == (1, 0)
 
 
 @pytest.mark.skipif(not COMPILED, reason="this is that run already")

@@ -117,9 +117,32 @@ def test_a_buffer_that_stays_full_drops_without_stalling_the_loop(
         assert (r["send_waits"], r["send_dropped"]) == (4, 19)
         assert r["packets_out"] == 1
         assert sum(len(viewer.packets()) for viewer in viewers) == 1
-        publisher.publish(rtp(2))
+        publisher.publish(rtp(2, 3000))
         r.turn()
         assert all(len(viewer.packets(1)) == 1 for viewer in viewers)
+
+
+@plain
+def test_of_a_frame_that_lost_a_part_nothing_more_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with rig() as r:
+        publisher, _, (viewer,) = r.stream()
+        # Two messages of one frame, a run each: the first is refused.
+        _Kernel(monkeypatch, errno.EAGAIN)
+        publisher.publish(rtp(1, 3000))
+        publisher.publish(rtp(2, 3000, b"x" * 100))
+        r.turn()
+        for n in (3, 4):
+            publisher.publish(rtp(n, 3000))
+        r.turn()
+        assert (r["packets_out"], r["send_dropped"], r["frames_dropped"]) == (0, 2, 1)
+        publisher.publish(rtp(5, 6000))
+        publisher.publish(rtp(6, 9000))
+        r.turn()
+        assert [p.sequence for p in viewer.packets()] == [5, 6]
+        stats = r.plane.peer_stats(viewer.peer)
+        assert (stats.packets_sent, stats.send_errors) == (2, 2)
 
 
 @plain

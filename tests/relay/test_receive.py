@@ -3,14 +3,15 @@ from __future__ import annotations
 import random
 import socket
 import time
+from typing import Any
 
 import pytest
 
 from live777py.protocol.codecs import Format
 from live777py.protocol.extensions import Extension
-from live777py.relay.seam import Control, Path
+from live777py.relay.seam import Control, Path, TrackId
 
-from .support import parse, rig, rtp, udp
+from .support import Endpoint, Rig, parse, protect, rig, rtp, udp
 
 
 def test_every_field_of_the_header_is_the_viewers() -> None:
@@ -51,6 +52,23 @@ def test_the_payload_arrives_whole_in_all_sizes() -> None:
             publisher.publish(rtp(n, n, payload))
         r.turn()
         assert [p.payload for p in viewer.packets(6)] == payloads
+
+
+def test_a_jump_within_a_batch_overwrites_no_packet_that_is_yet_to_be_sent() -> None:
+    with rig() as r:
+        publisher, track, (viewer,) = r.stream()
+        rows = int(r.plane._state.engine[0].history)
+        publisher.publish(rtp(1, payload=b"anchor"))
+        r.turn()
+        publisher.publish(rtp(2, payload=b"before"))
+        publisher.publish(rtp(2 + rows, payload=b"after"))
+        r.turn()
+        assert [(p.sequence, p.payload) for p in viewer.packets()] == [
+            (1, b"anchor"),
+            (2, b"before"),
+            (2 + rows, b"after"),
+        ]
+        assert r.plane.track_stats(track).received == 3
 
 
 @pytest.mark.parametrize("profile", [1, 7, 8])
@@ -417,3 +435,184 @@ def test_a_peer_with_many_ssrcs_is_stopped() -> None:
             r.plane._state.tracks[track].last_arrival -= 1_000_000_000
         assert r.plane.track_stats(track).packets == 256
         assert r["foreign_ssrc"] == 44
+
+
+def rtx(
+    sequence: int, original: int, payload: bytes = b"payload", **fields: Any
+) -> bytes:
+    """A retransmission (RFC 4588) of a packet of payload type 96."""
+    fields = {"ssrc": 77, "payload_type": 97, **fields}
+    return rtp(sequence, payload=original.to_bytes(2, "big") + payload, **fields)
+
+
+def repeating(r: Rig, viewers: int = 1) -> tuple[Endpoint, TrackId, list[Endpoint]]:
+    publisher, track, watchers = r.stream(viewers)
+    r.plane.bind_rtx(publisher.peer, 97, 96)
+    r.turn()
+    return publisher, track, watchers
+
+
+def test_a_retransmission_goes_to_viewers_in_the_place_of_the_original() -> None:
+    with rig() as r:
+        publisher, track, (viewer,) = repeating(r)
+        for sequence in (65_534, 65_535, 2):
+            publisher.publish(rtp(sequence, 1000 + sequence, b"%d" % sequence))
+        r.turn()
+        publisher.publish(rtx(9, 1, b"one", timestamp=5, marker=True, padding=3))
+        publisher.publish(rtx(10, 0, b"zero", timestamp=4))
+        r.turn()
+        got = {p.sequence: p for p in viewer.packets(5)}
+        assert sorted(got) == [1, 2, 3, 4, 5]
+        assert got[3].payload == b"zero"
+        assert got[4].payload == b"one\0\0\3"
+        assert (got[4].marker, got[4].padding) == (True, True)
+        assert (got[3].payload_type, got[3].ssrc) == (100, 1000)
+        # Timestamps go on from the first packet as all others do.
+        assert (got[4].timestamp - got[3].timestamp) == 1
+        assert r["rtx_restored"] == 2
+        found = r.plane.find_packets(track, [65_536 + n for n in range(65_536, 65_539)])
+        assert len(found.arrivals) == 3
+
+
+def test_what_is_there_or_has_no_place_is_not_sent_again() -> None:
+    with rig() as r:
+        publisher, _, (viewer,) = repeating(r)
+        publisher.publish(rtx(1, 99))
+        for sequence in (100, 101, 103):
+            publisher.publish(rtp(sequence))
+        r.turn()
+        # There already, before the first, ahead, far away; then what is missing, twice.
+        for sequence, original in enumerate((101, 99, 104, 40_000, 102, 102)):
+            publisher.publish(rtx(10 + sequence, original))
+        publisher.publish(rtp(104))
+        r.turn()
+        assert [p.sequence for p in viewer.packets()] == [1, 2, 4, 3, 5]
+        assert (r["rtx_restored"], r["rtx_useless"]) == (1, 6)
+        assert r["sequence_jumps"] == 0
+
+
+def test_the_original_behind_its_retransmission_is_a_duplicate() -> None:
+    with rig() as r:
+        publisher, track, (viewer,) = repeating(r)
+        late = protect(publisher.protect, rtp(2))
+        publisher.publish(rtp(1))
+        publisher.publish(rtp(3))
+        publisher.publish(rtx(1, 2))
+        publisher.send(late)
+        r.turn()
+        assert [p.sequence for p in viewer.packets()] == [1, 3, 2]
+        assert r["duplicates"] == 1
+        assert r.plane.track_stats(track).received == 3
+
+
+def test_retransmissions_are_not_received_packets_of_the_original() -> None:
+    with rig() as r:
+        publisher, track, _ = repeating(r)
+        for sequence in (1, 2, 5):
+            publisher.publish(rtp(sequence))
+        for sequence in (3, 4):
+            publisher.publish(rtx(sequence, sequence))
+        r.turn()
+        stats = r.plane.track_stats(track)
+        assert (stats.base_sequence, stats.highest_sequence) == (1, 5)
+        assert (stats.received, stats.packets) == (3, 5)
+
+
+def test_padding_alone_is_dropped_but_shows_that_the_peer_lives() -> None:
+    with rig() as r:
+        publisher, _, (viewer,) = repeating(r)
+        r.plane.set_transport_cc(publisher.peer, 3)
+        publisher.publish(rtp(1))
+        r.turn()
+        probe = rtp(
+            1,
+            payload=b"",
+            padding=200,
+            ssrc=77,
+            payload_type=97,
+            extension=(0xBEDE, bytes([0x31, 0, 9])),
+        )
+        publisher.publish(probe)
+        publisher.publish(rtp(2, payload=b"", ssrc=77, payload_type=97))
+        r.turn()
+        assert len(viewer.packets()) == 1
+        assert r["rtx_empty"] == 2
+        assert r["malformed"] == 0
+        assert r.plane.peer_stats(publisher.peer).packets_received == 3
+        assert [n for n, _ in r.plane.arrivals(publisher.peer, 0).packets] == [9]
+
+
+def test_a_plain_retransmission_is_forwarded_late_and_once() -> None:
+    with rig() as r:
+        publisher, _, (viewer,) = r.stream()
+        lost = protect(publisher.protect, rtp(65_535))
+        publisher.publish(rtp(65_534))
+        for sequence in range(200):
+            publisher.publish(rtp(sequence))
+        r.turn()
+        publisher.send(lost)
+        publisher.send(lost)
+        r.turn()
+        numbers = [p.sequence for p in viewer.packets()]
+        assert numbers == [1, *range(3, 203), 2]
+        assert r["srtp_replayed"] == 1
+
+
+def test_a_viewer_does_not_begin_with_a_late_packet() -> None:
+    with rig() as r:
+        publisher, track, _ = repeating(r, 0)
+        publisher.publish(rtp(1))
+        publisher.publish(rtp(4))
+        r.turn()
+        viewer = r.endpoint()
+        r.watch(viewer, track)
+        r.turn()
+        publisher.publish(rtx(1, 2))
+        r.turn()
+        publisher.publish(rtp(3))
+        publisher.publish(rtp(5))
+        r.turn()
+        assert [p.sequence for p in viewer.packets()] == [1]
+
+
+def test_who_does_not_publish_cannot_repeat() -> None:
+    with rig() as r:
+        publisher, track, (viewer,) = repeating(r)
+        publisher.publish(rtp(1))
+        publisher.publish(rtp(3))
+        r.turn()
+        r.bind(r.endpoint(), track)
+        r.turn()
+        publisher.publish(rtx(1, 2))
+        r.turn()
+        assert len(viewer.packets()) == 2
+        assert r["foreign_ssrc"] == 1
+
+
+def test_a_peer_cannot_use_up_memory_by_ssrcs_of_retransmissions() -> None:
+    with rig() as r:
+        publisher, _, _ = repeating(r)
+        publisher.publish(rtp(1))
+        r.turn()
+        for ssrc in range(1000, 1300):
+            publisher.publish(rtx(1, 0, ssrc=ssrc))
+            r.turn()
+        assert r["rtx_useless"] == 255
+        assert r["foreign_ssrc"] == 45
+
+
+def test_only_what_is_bound_can_be_repeated() -> None:
+    with rig() as r:
+        publisher, _, _ = r.stream()
+        for number, original in ((97, 95), (96, 96), (128, 96), (-1, 96)):
+            with pytest.raises(ValueError, match="payload type"):
+                r.plane.bind_rtx(publisher.peer, number, original)
+        r.plane.bind_rtx(publisher.peer, 97, 96)
+        r.turn()
+        # A payload type that becomes media repeats nothing any more.
+        r.bind(publisher, r.plane.add_track(), payload_type=97)
+        r.turn()
+        publisher.publish(rtp(5, payload_type=97, ssrc=3))
+        r.turn()
+        assert r["rtx_useless"] == 0
+        assert r["foreign_ssrc"] == 0

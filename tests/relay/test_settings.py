@@ -26,6 +26,10 @@ from live777py.relay.settings import PlaneSettings
         ("output_packets", 63),
         ("output_packets", 1025),
         ("threads", -1),
+        ("catch_up_age", -1),
+        ("catch_up_age", 3601),
+        ("coalesce", -1),
+        ("coalesce", 1),
     ],
 )
 def test_impossible_bounds_are_refused(name: str, value: int) -> None:

@@ -17,3 +17,11 @@ def test_jitter_is_scaled_down() -> None:
     table[0].packets = 1
     table[0].jitter = 33
     assert track_stats(table, 0).jitter == 2
+
+
+def test_a_key_frame_to_begin_with_has_a_time_only_where_there_is_one() -> None:
+    table = records(1, TRACK)
+    table[0].group_started = 7
+    without, with_group = track_stats(table, 0), track_stats(table, 0, 5)
+    assert (without.group_packets, without.group_started) == (0, 0)
+    assert (with_group.group_packets, with_group.group_started) == (5, 7)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 from live777py.errors import AtCapacity
@@ -12,6 +12,9 @@ from live777py.protocol.codecs import Format
 from live777py.protocol.extensions import Extension
 from live777py.relay.plane import Plane
 from live777py.relay.seam import (
+    Arrived,
+    Found,
+    Gap,
     Path,
     PeerId,
     PeerStats,
@@ -58,6 +61,9 @@ class FakePlane:
         self.keys: dict[int, SrtpKeys] = {}
         self.stats: dict[int, TrackStats] = {}
         self.last_received = 0
+        self.repeated: dict[int, int] = {}
+        self.transport_cc = 0
+        self.lost: list[tuple[ViewerId, tuple[int, ...]]] = []
         self._ids = itertools.count()
 
     def add_peer(self) -> PeerId:
@@ -105,6 +111,21 @@ class FakePlane:
     ) -> None:
         self.bound.append((payload_type, track, format, clock_rate, extensions))
 
+    def bind_rtx(self, peer: PeerId, rtx_payload_type: int, payload_type: int) -> None:
+        self.repeated[rtx_payload_type] = payload_type
+
+    def set_transport_cc(self, peer: PeerId, identifier: int) -> None:
+        self.transport_cc = identifier
+
+    def find_packets(self, track: TrackId, numbers: Sequence[int]) -> Found:
+        return Found({}, 0)
+
+    def arrivals(self, peer: PeerId, position: int) -> Arrived:
+        return Arrived([], position)
+
+    def notices(self) -> Iterator[Gap]:
+        return iter(())
+
     def add_viewer(
         self, peer: PeerId, track: TrackId, **parameters: object
     ) -> ViewerId:
@@ -112,8 +133,17 @@ class FakePlane:
         self.viewers[viewer] = {"track": track, **parameters}
         return viewer
 
-    def set_payload_type(self, viewer: ViewerId, payload_type: int) -> None:
+    def set_payload_type(
+        self, viewer: ViewerId, payload_type: int, rtx_payload_type: int = -1
+    ) -> None:
         self.viewers[viewer]["payload_type"] = payload_type
+        self.viewers[viewer]["rtx_payload_type"] = rtx_payload_type
+
+    def retransmit(self, viewer: ViewerId, sequences: Iterable[int]) -> None:
+        self.lost.append((viewer, tuple(sequences)))
+
+    def pause(self, viewer: ViewerId, paused: bool) -> None:
+        self.viewers[viewer]["paused"] = paused
 
     def peer_stats(self, peer: PeerId) -> PeerStats:
         return PeerStats(self.last_received, 0, 0, 0, 0, 0)

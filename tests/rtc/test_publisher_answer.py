@@ -7,6 +7,7 @@ from live777py.protocol.extensions import Extension
 from live777py.protocol.sdp import parse
 from live777py.rtc.publisher_answer import (
     PUBLISHER_FEEDBACK,
+    REMB,
     TRANSPORT_CC,
     PublisherAnswer,
     answer_publisher,
@@ -89,37 +90,58 @@ def test_one_payload_type_cannot_mean_two_codecs() -> None:
 def test_only_feedback_that_was_offered_and_is_sent_is_answered() -> None:
     answered = answer(read("chromium-156-whip-gathered"))
 
-    assert answered.media[0].feedback == frozenset()
-    assert answered.media[1].feedback == frozenset(PUBLISHER_FEEDBACK)
-    assert "transport-cc" not in answered.sdp
-    assert "transport-wide-cc" not in answered.sdp
+    assert answered.media[0].feedback == {TRANSPORT_CC}
+    assert answered.media[1].feedback == set(PUBLISHER_FEEDBACK) - {REMB}
 
 
-def test_transport_cc_brings_its_header_extension() -> None:
-    answered = answer_publisher(
-        read("chromium-156-whip-gathered"),
-        LOCAL,
-        feedback=("nack", "nack pli", "ccm fir", TRANSPORT_CC),
-    )
+def test_transport_cc_brings_its_header_extension_and_takes_the_place_of_remb() -> None:
+    answered = answer(read("chromium-156-whip-gathered"))
 
     for media in answered.media:
         assert TRANSPORT_CC in media.feedback
         assert media.extensions[3] is Extension.TRANSPORT_CC
-    assert "goog-remb" not in answered.sdp
+    assert REMB not in answered.sdp
+
+
+@pytest.mark.parametrize("missing", ["a=extmap:3 ", "transport-cc"])
+def test_remb_is_for_those_without_transport_cc_or_its_extension(missing: str) -> None:
+    text = read("chromium-156-whip-gathered")
+    lines = [line for line in text.splitlines(keepends=True) if missing not in line]
+
+    answered = answer("".join(lines))
+
+    assert REMB in answered.media[1].feedback
+    assert "transport-cc" not in answered.sdp
+    assert "transport-wide-cc" not in answered.sdp
+
+
+def test_what_we_cannot_send_is_not_answered() -> None:
+    answered = answer_publisher(
+        read("chromium-156-whip-gathered"), LOCAL, feedback=("nack", REMB)
+    )
+
+    assert answered.media[1].feedback == {"nack", REMB}
+    assert "transport-wide-cc" not in answered.sdp
 
 
 def test_extensions_that_describe_media_and_the_mid_are_answered() -> None:
     answered = answer(read("chromium-156-whip-gathered"))
 
-    assert answered.media[0].extensions == {1: Extension.AUDIO_LEVEL, 4: Extension.MID}
+    assert answered.media[0].extensions == {
+        1: Extension.AUDIO_LEVEL,
+        3: Extension.TRANSPORT_CC,
+        4: Extension.MID,
+    }
     assert answered.media[1].extensions == {
         13: Extension.VIDEO_ORIENTATION,
+        3: Extension.TRANSPORT_CC,
         5: Extension.PLAYOUT_DELAY,
         8: Extension.COLOR_SPACE,
         4: Extension.MID,
     }
     video_section = parse(answered.sdp).media[1]
-    assert [v.split()[0] for v in video_section.all("extmap")] == ["13", "5", "8", "4"]
+    ids = [value.split()[0] for value in video_section.all("extmap")]
+    assert ids == ["13", "3", "5", "8", "4"]
 
 
 def test_the_ssrcs_of_media_are_told_from_those_of_retransmissions() -> None:

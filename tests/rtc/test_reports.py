@@ -11,6 +11,7 @@ from live777py.protocol import rtcp, rtp
 from live777py.protocol.rtcp import (
     Bye,
     FullIntraRequest,
+    GenericNack,
     PictureLoss,
     ReceiverReport,
     Remb,
@@ -190,6 +191,26 @@ def test_each_full_intra_request_has_its_number() -> None:
         FullIntraRequest(7, ((VIDEO, 1),)),
     ]
     assert asked[256] == FullIntraRequest(7, ((VIDEO, 0),))
+
+
+def test_what_is_missing_is_asked_for_in_packets_that_fit_any_path() -> None:
+    reports = publisher()
+    (one,) = reports.nacks(VIDEO, [65_535, 0, 7])
+    assert one == [
+        ReceiverReport(7),
+        SourceDescription.named("us", 7),
+        GenericNack(7, VIDEO, (65_535, 0, 7)),
+    ]
+    assert list(reports.nacks(VIDEO, [])) == []
+    scattered = list(range(0, 34 * 450, 34))
+    several = list(publisher(reduced_size=True).nacks(VIDEO, scattered))
+    found: list[int] = []
+    for packets in several:
+        assert len(rtcp.compound(*packets)) < 1200
+        (nack,) = packets
+        assert isinstance(nack, GenericNack)
+        found += nack.lost
+    assert found == scattered
 
 
 # Clocks.

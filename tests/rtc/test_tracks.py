@@ -12,12 +12,15 @@ import pytest
 from live777py.errors import AtCapacity
 from live777py.protocol.codecs import Codec, Kind
 from live777py.relay.plane import Plane
+from live777py.relay.seam import Gap, TrackId
 from live777py.rtc import tracks as module
 from live777py.rtc.negotiation import ReceivedMedia
 from live777py.rtc.reports import Reading
 from live777py.rtc.tracks import StreamTracks, random_ssrc
 from live777py.rtc.transport import Transport
-from tests.rtc.fakes import FakePlane
+from tests.rtc.fakes import FakePlane, publishing
+
+GAP = Gap(TrackId(0), ssrc=1, first=70_000, missing=2, sequence=5, arrived=9)
 
 BASELINE = Codec(
     "video",
@@ -55,12 +58,16 @@ class Publisher:
     def __init__(self) -> None:
         self.asked = 0
         self.arrived = 0
+        self.missing: list[tuple[Kind, Gap]] = []
 
     def request_key_frame(self) -> None:
         self.asked += 1
 
     def key_frame_arrived(self, arrived: int) -> None:
         self.arrived += 1
+
+    def packets_missing(self, kind: Kind, gap: Gap) -> None:
+        self.missing.append((kind, gap))
 
     def reading(self, now: int) -> Reading[Kind]:
         return Reading(now, {})
@@ -129,8 +136,35 @@ async def test_a_new_viewer_asks_for_a_key_frame() -> None:
     assert publisher.asked == 1
 
 
+@pytest.mark.parametrize(
+    ("packets", "age", "asked"), [(50, 1, 0), (50, 3, 1), (0, 0, 1)]
+)
+async def test_a_recent_key_frame_is_enough_for_a_new_viewer(
+    packets: int, age: int, asked: int
+) -> None:
+    plane = FakePlane()
+    tracks, publisher = stream(plane), Publisher()
+    tracks.begin(publisher, (media(VP8),))
+    plane.stats[tracks.tracks["video"].id] = publishing(
+        1,
+        group_packets=packets,
+        group_started=time.monotonic_ns() - age * 1_000_000_000,
+    )
+    tracks.attach(Viewer())
+    assert publisher.asked == asked
+
+
 def test_without_a_publisher_nobody_is_asked() -> None:
-    stream().request_key_frame()
+    tracks = stream()
+    tracks.request_key_frame()
+    tracks._gap("video", GAP)
+
+
+async def test_a_publisher_is_told_of_gaps_in_its_tracks() -> None:
+    tracks, publisher = stream(), Publisher()
+    tracks.begin(publisher, (media(VP8),))
+    tracks._gap("video", GAP)
+    assert publisher.missing == [("video", GAP)]
 
 
 async def test_the_profile_is_that_of_the_parameter_sets_not_of_the_offer() -> None:

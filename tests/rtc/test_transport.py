@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 from aioice import stun
 
-from live777py.relay.seam import Control, ControlPacket, Path, PeerId, TrackId
+from live777py.relay.seam import Control, ControlPacket, Gap, Path, PeerId, TrackId
 from live777py.rtc.transport import Transport
 
 PATH = Path("203.0.113.1", 1000, "10.0.0.1")
@@ -24,6 +24,15 @@ class Source:
         self._queues: dict[Control, deque[ControlPacket]] = {
             k: deque() for k in Control
         }
+        self._gaps: deque[Gap] = deque()
+
+    def put_gap(self, track: int) -> None:
+        self._gaps.append(Gap(TrackId(track), 5, 6, 1, 8, 7))
+        os.eventfd_write(self.control_fd, 1)
+
+    def notices(self) -> Iterator[Gap]:
+        while self._gaps:
+            yield self._gaps.popleft()
 
     def put(self, kind: Control, data: bytes = b"", peer: int = -1) -> None:
         self._queues[kind].append(ControlPacket(kind, peer, PATH, data, 7))
@@ -119,6 +128,48 @@ async def test_key_frames_go_to_the_callback_of_the_track(source: Source) -> Non
         source.put(Control.KEY_FRAME, b"k", peer=1)
         await turns()
         assert got == [(b"k", 7)]
+
+
+async def test_gaps_go_to_the_callback_of_the_track_whatever_else_there_is(
+    source: Source,
+) -> None:
+    got: list[Gap] = []
+    with Transport(source, max_per_turn=4) as transport:
+        transport.register_gaps(TrackId(1), got.append)
+        for _ in range(10):
+            source.put(Control.STUN, b"flood")
+        source.put_gap(1)
+        source.put_gap(2)
+        await turns()
+        assert [gap.track for gap in got] == [1]
+        assert transport.counters()["control_unknown_peer"] == 1
+        source.put_gap(1)
+        await turns()
+        assert len(got) == 2
+        transport.unregister_gaps(TrackId(1))
+        transport.unregister_gaps(TrackId(1))
+        source.put_gap(1)
+        await turns()
+        assert len(got) == 2
+
+
+async def test_a_gap_callback_that_raises_is_logged_once_and_called_again(
+    source: Source, caplog: pytest.LogCaptureFixture
+) -> None:
+    got: list[Gap] = []
+
+    def broken(gap: Gap) -> None:
+        got.append(gap)
+        raise RuntimeError("a bug")
+
+    with Transport(source) as transport:
+        transport.register_gaps(TrackId(1), broken)
+        source.put_gap(1)
+        source.put_gap(1)
+        await turns()
+        assert len(got) == 2
+        assert transport.counters()["control_receiver_errors"] == 2
+    assert [r.getMessage() for r in caplog.records] == ["track 1 failed on a gap"]
 
 
 async def test_what_nobody_waits_for_is_dropped_and_counted(source: Source) -> None:

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
+
+import pytest
 
 from live777py.protocol import rtp
 from live777py.protocol.extensions import URIS, Extension
-from live777py.protocol.rtcp import FullIntraRequest, PictureLoss, SenderReport
+from live777py.protocol.rtcp import (
+    FullIntraRequest,
+    GenericNack,
+    PictureLoss,
+    SenderReport,
+)
 from live777py.protocol.rtp import RtpPacket
+from live777py.relay.seam import Path
+from live777py.rtc.tracks import StreamTracks
+from live777py.rtc.viewer import Viewer
+from tests.rtc.fakes import FakePlane, resources
+from tests.rtc.offers import read
 from tests.support.offers import OPUS, VP8, VP9, audio, h264, video
 from tests.support.rtp_client import RtpClient
 from tests.support.server import RunningServer, running
@@ -259,3 +272,74 @@ async def test_a_kind_that_the_viewer_did_not_ask_for_is_not_sent() -> None:
         await publisher.send_rtp(bytes(sound))
         await viewer.until(lambda: viewer.rtp)
         assert [p.payload for p in viewer.rtp] == [sound.payload]
+
+
+@pytest.mark.parametrize("has_rtx", [True, False])
+async def test_what_a_viewer_lacks_is_sent_again(has_rtx: bool) -> None:
+    async with (
+        running() as server,
+        RtpClient.publisher(whip(server), video(VP8, ssrc=SSRC)) as publisher,
+        RtpClient.viewer(whep(server), video(VP8, rtx=has_rtx)) as viewer,
+    ):
+        await publisher.send_rtp(*packets(5))
+        await viewer.until(lambda: len(viewer.rtp) == 5)
+        ssrc, *others = viewer.answer.section("video").ssrcs
+        lost = viewer.rtp[2]
+        # What names the SSRC of retransmissions, or nobody's, asks for nothing.
+        for media_ssrc in (*others, 77, ssrc):
+            await viewer.send_rtcp(GenericNack(1, media_ssrc, (lost.sequence,)))
+        if not has_rtx:
+            # SRTP drops what came already, at the client.
+            plane = server.server._engine._resources.plane
+            async with asyncio.timeout(5):
+                while not plane.counters()["retransmitted"]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            return
+        await viewer.until(lambda: len(viewer.rtp) == 6)
+        again = viewer.rtp[5]
+        assert (again.ssrc, again.payload_type) == (others[0], 97)
+        assert again.payload == lost.sequence.to_bytes(2) + lost.payload
+        assert again.timestamp == lost.timestamp
+        assert 0 < again.sequence < 1 << 15
+
+
+async def test_a_viewer_begins_with_the_latest_key_frame_and_nobody_is_asked() -> None:
+    async with (
+        running() as server,
+        RtpClient.publisher(whip(server), video(VP8, ssrc=SSRC)) as publisher,
+        RtpClient.viewer(whep(server), video(VP8)) as early,
+    ):
+        key, *others = packets(30)
+        await publisher.send_rtp(
+            key, *(p.replace(b"\x10\0", b"\x10\1") for p in others)
+        )
+        await until_rtp(early, 30)
+        asked = len(publisher.rtcp_of(PictureLoss))
+        async with RtpClient.viewer(whep(server), video(VP8)) as viewer:
+            await until_rtp(viewer, 30)
+            payloads = [p.payload for p in viewer.rtp]
+            assert payloads == [p.payload for p in early.rtp]
+        assert len(publisher.rtcp_of(PictureLoss)) == asked
+
+
+async def test_a_viewer_that_is_silent_is_sent_nothing_until_it_speaks() -> None:
+    plane = FakePlane()
+    shared = resources(plane)
+    tracks = StreamTracks(shared.plane, shared.transport, "cam")
+    async with Viewer(shared, tracks) as viewer:
+        await viewer.answer(read("chromium-156-whep-initial"))
+        viewer._ready()
+        rows = list(plane.viewers.values())
+        assert len(rows) == 2
+        viewer._look(7.4)
+        assert not any("paused" in row for row in rows)
+        viewer._look(7.6)
+        assert [row["paused"] for row in rows] == [True, True]
+        path = Path("127.0.0.1", 9, "127.0.0.1")
+        viewer._heard = 1
+        viewer.receive_rtcp(b"forged", path, time.monotonic_ns())
+        viewer.receive_stun(b"forged", path, time.monotonic_ns())
+        assert [row["paused"] for row in rows] == [True, True]
+        plane.last_received = time.monotonic_ns()
+        viewer.receive_stun(b"", path, time.monotonic_ns())
+        assert [row["paused"] for row in rows] == [False, False]

@@ -221,6 +221,16 @@ class RtpClient:
         for packet in packets:
             await self._dtls._send_rtp(packet)
 
+    def protect(self, packet: bytes) -> bytes:
+        """Encrypt an RTP packet, to be sent by `send_datagram` as often as one likes."""
+        session = self._dtls._tx_srtp
+        assert session is not None
+        return session.protect(packet)
+
+    async def send_datagram(self, data: bytes) -> None:
+        """Send what is encrypted already."""
+        await self._ice._send(data)
+
     async def send_rtcp(self, *packets: Packet) -> None:
         """Encrypt and send one compound RTCP packet."""
         await self._dtls._send_rtp(rtcp.compound(*packets))

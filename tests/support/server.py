@@ -26,6 +26,12 @@ class RunningServer:
         self.server = server
         self.url = server.http_urls[0]
 
+    @property
+    def counters(self) -> dict[str, int]:
+        """What the data plane and the transport have counted."""
+        resources = self.server._engine._resources
+        return {**resources.plane.counters(), **resources.transport.counters()}
+
     async def streams(self) -> list[dict[str, Any]]:
         """What `GET /api/streams/` lists."""
         async with (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -19,12 +20,16 @@ class Refused(Exception):
 
 @dataclass
 class Signalling:
-    """One session at an endpoint; `location` is set by a successful `post`."""
+    """One session at an endpoint; `location` is set by a successful `post`.
+
+    `edit_answer` changes what the server answered before the client sees it.
+    """
 
     endpoint: str
     token: str | None = None
     location: URL | None = None
     response_headers: dict[str, str] = field(default_factory=dict)
+    edit_answer: Callable[[str], str] = str
 
     def _session(self) -> aiohttp.ClientSession:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
@@ -49,7 +54,7 @@ class Signalling:
                 raise Refused(reply.status, body)
             self.location = reply.url.join(URL(reply.headers["Location"]))
             self.response_headers = dict(reply.headers)
-            return body
+            return self.edit_answer(body)
 
     async def delete(self) -> int:
         """End the session; returns the status."""
