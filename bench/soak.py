@@ -57,6 +57,9 @@ MAX_SLOPE = 0.6
 SLOPE_MINUTES = 15.0
 MAX_GROWTH = 25.0
 
+#: Seconds for the start: where nothing is compiled yet, on a busy machine.
+START_TIMEOUT = 300.0
+
 #: Seconds in which everything has to be back at its base.
 SETTLE = 40.0
 
@@ -181,7 +184,7 @@ async def subject() -> AsyncIterator[Subject]:
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(START_TIMEOUT):
             url = await _line(process)
         yield Subject(process, url.decode().strip())
     finally:

@@ -1,4 +1,4 @@
-"""The command `live777py`: reads arguments and configuration, then serves or checks."""
+"""The command `live777py`: reads arguments and configuration, then does what is asked."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from live777py import __version__, log
 from live777py.config import Config, load
 from live777py.errors import ConfigError
+from live777py.loadtest import arguments as loadtest
 
 if TYPE_CHECKING:
     from live777py.server import Server
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 for success, 1 for a failure, 2 for a wrong configuration.
     """
     options = _parser().parse_args(arguments)
+    if options.command == "loadtest":
+        return _load(options)
     try:
         config = load(_file(options.config), os.environ)
         if options.command == "check":
@@ -78,6 +81,15 @@ def _serve(config: Config, *, verbose: bool) -> int:
     return asyncio.run(server.run(config, ready=announce))
 
 
+def _load(options: argparse.Namespace) -> int:
+    from live777py.loadtest import command
+
+    try:
+        return command.main(options)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
 def _file(given: Path | None) -> Path | None:
     if given is None and DEFAULT_FILE.is_file():
         return DEFAULT_FILE
@@ -110,6 +122,9 @@ def _parser() -> argparse.ArgumentParser:
             config=argparse.SUPPRESS,
             verbose=argparse.SUPPRESS,
         )
+    loadtest.add_arguments(
+        commands.add_parser("loadtest", help=loadtest.PURPOSE, allow_abbrev=False)
+    )
     return parser
 
 

@@ -118,6 +118,12 @@ def test_an_unknown_command_is_refused(tmp_path: Path) -> None:
     assert "invalid choice" in done.stderr
 
 
+def test_the_load_test_is_a_command(tmp_path: Path) -> None:
+    done = run("loadtest", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("live777py loadtest: say where: --whip URL")
+
+
 def test_an_address_in_use_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"

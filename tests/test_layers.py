@@ -25,7 +25,8 @@ RANKS = (
     {"relay", "core"},
     {"clients"},
     {"api", "rtc", "media", "store"},
-    {"server"},
+    # The load test is a program of its own: beside the server, of which it knows nothing.
+    {"server", "loadtest"},
     {"cli"},
     {"__main__"},
 )
@@ -40,6 +41,7 @@ BORDERS = {
     "numba": {"relay"},
     "pydantic": {"api", "config"},
     "pylibsrtp": {"relay"},
+    "rich": {"loadtest"},
 }
 
 #: Names under which distributions are imported, where the two differ.

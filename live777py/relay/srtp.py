@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pylibsrtp import Policy, Session
+from pylibsrtp import Error, Policy, Session
 from pylibsrtp._binding import ffi
 
 from .seam import SrtpKeys
+
+__all__ = ["Error", "Sessions", "create"]
 
 #: The replay window for what is received: how far back a sequence may jump.
 RECEIVED = 8192

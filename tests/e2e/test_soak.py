@@ -11,7 +11,7 @@ from bench.soak import soak
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(420)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 async def test_churn_leaves_nothing_behind() -> None:
     before = len(os.listdir("/proc/self/fd"))

@@ -1,0 +1,1 @@
+"""Outbound HTTP: what this program asks of other servers."""

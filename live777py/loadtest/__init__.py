@@ -1,0 +1,1 @@
+"""`live777py loadtest`: publishes to and watches any WHIP/WHEP server, and measures."""

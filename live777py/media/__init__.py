@@ -1,0 +1,1 @@
+"""Media that is not WebRTC: the only part that imports av."""

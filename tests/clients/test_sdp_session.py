@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from live777py.clients.sdp_session import (
+    MAX_ERROR_BYTES,
+    MAX_SDP_BYTES,
+    Refused,
+    SdpSession,
+    Unreachable,
+)
+from live777py.clients.whip import WhipClient
+
+ANSWER = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\n"
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+@asynccontextmanager
+async def serving(handler: Handler) -> AsyncIterator[str]:
+    """A server that answers every request by one function; yields its base URL."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0]
+        yield f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+def always(response: Callable[[], web.Response]) -> Handler:
+    async def handler(_request: web.Request) -> web.Response:
+        return response()
+
+    return handler
+
+
+async def test_an_offer_is_posted_with_type_and_token() -> None:
+    seen: list[tuple[str, str, str, bytes]] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append(
+            (
+                request.method,
+                request.headers["Content-Type"],
+                request.headers["Authorization"],
+                await request.read(),
+            )
+        )
+        return web.Response(status=201, text=ANSWER, headers={"Location": "/s/1"})
+
+    async with serving(handler) as url, WhipClient("secret") as client:
+        session = await client.post(f"{url}/whip/cam", "v=0 offer")
+    assert seen == [("POST", "application/sdp", "Bearer secret", b"v=0 offer")]
+    assert session.answer == ANSWER
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("/session/1", "{base}/session/1"),
+        ("cam/1", "{base}/whip/cam/1"),
+        ("http://elsewhere:1/x", "http://elsewhere:1/x"),
+        (None, None),
+    ],
+)
+async def test_the_session_may_be_anywhere(
+    location: str | None, expected: str | None
+) -> None:
+    headers = {} if location is None else {"Location": location}
+    handler = always(lambda: web.Response(status=201, text=ANSWER, headers=headers))
+    async with serving(handler) as url, WhipClient() as client:
+        session = await client.post(f"{url}/whip/cam", "v=0")
+    assert session.url == (expected and expected.format(base=url))
+
+
+@pytest.mark.parametrize("status", [307, 308])
+async def test_redirects_are_followed_with_body_and_token(status: int) -> None:
+    async def handler(request: web.Request) -> web.Response:
+        if request.path == "/whip/cam":
+            return web.Response(status=status, headers={"Location": "/node2/cam"})
+        assert request.headers["Authorization"] == "Bearer secret"
+        return web.Response(
+            status=201,
+            text=ANSWER + await request.text(),
+            headers={"Location": "session/1", "ETag": '"e"'},
+        )
+
+    async with serving(handler) as url, WhipClient("secret") as client:
+        session = await client.post(f"{url}/whip/cam", "the offer")
+    assert session.answer.endswith("the offer")
+    assert session.url == f"{url}/node2/session/1"
+    assert session.etag == '"e"'
+
+
+async def test_redirects_in_a_circle_end() -> None:
+    handler = always(lambda: web.Response(status=307, headers={"Location": "/again"}))
+    async with serving(handler) as url, WhipClient() as client:
+        with pytest.raises(Refused, match="redirects"):
+            await client.post(f"{url}/whip/cam", "v=0")
+
+
+async def test_ice_servers_are_read_from_link_headers() -> None:
+    async def handler(_request: web.Request) -> web.Response:
+        response = web.Response(status=201, text=ANSWER)
+        response.headers.add("Link", '<stun:stun.example:3478>; rel="ice-server"')
+        response.headers.add(
+            "Link",
+            '<turn:turn.example>; rel="ice-server"; username="u"; credential="c"',
+        )
+        return response
+
+    async with serving(handler) as url, WhipClient() as client:
+        session = await client.post(f"{url}/whip/cam", "v=0")
+    assert [server.host for server in session.ice_servers] == [
+        "stun.example",
+        "turn.example",
+    ]
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 400, 401, 404, 406, 409, 500])
+async def test_what_is_no_session_is_an_error_with_status_and_text(status: int) -> None:
+    text = "" if status == 204 else "no such\nstream"
+    handler = always(lambda: web.Response(status=status, text=text))
+    async with serving(handler) as url, WhipClient() as client:
+        with pytest.raises(Refused) as refused:
+            await client.post(f"{url}/whip/cam", "v=0")
+    assert refused.value.status == status
+    assert refused.value.body == text
+    if text:
+        assert str(refused.value).endswith(f"answered {status}: no such stream")
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("soon", None)])
+async def test_a_busy_server_says_when_to_come_back(
+    header: str, seconds: float | None
+) -> None:
+    headers = {"Retry-After": header}
+    handler = always(lambda: web.Response(status=503, text="full", headers=headers))
+    async with serving(handler) as url, WhipClient() as client:
+        with pytest.raises(Refused) as refused:
+            await client.post(f"{url}/whip/cam", "v=0")
+    assert refused.value.retry_after == seconds
+
+
+async def test_the_text_of_an_error_is_bounded() -> None:
+    handler = always(lambda: web.Response(status=500, text="x" * 1_000_000))
+    async with serving(handler) as url, WhipClient() as client:
+        with pytest.raises(Refused) as refused:
+            await client.post(f"{url}/whip/cam", "v=0")
+    assert len(refused.value.body) == MAX_ERROR_BYTES
+
+
+@pytest.mark.parametrize("body", ["<html>", "", "v=0" + "x" * MAX_SDP_BYTES])
+async def test_an_answer_that_is_no_sdp_is_refused(body: str) -> None:
+    handler = always(lambda: web.Response(status=201, text=body))
+    async with serving(handler) as url, WhipClient() as client:
+        with pytest.raises(Refused):
+            await client.post(f"{url}/whip/cam", "v=0")
+
+
+async def test_a_server_that_does_not_answer_is_given_up() -> None:
+    never = asyncio.Event()
+
+    async def handler(_request: web.Request) -> web.Response:
+        await never.wait()
+        return web.Response()
+
+    async with serving(handler) as url:
+        async with WhipClient(timeout=0.05) as client:
+            with pytest.raises(Unreachable, match=r"no answer within 0\.05 s"):
+                await client.post(f"{url}/whip/cam", "v=0")
+        never.set()
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://127.0.0.1:1/whip/cam", ": Connection refused"),
+        ("ftp://127.0.0.1/", "not an http"),
+        ("whip/cam", "not an http"),
+    ],
+)
+async def test_what_cannot_be_reached_says_so(url: str, reason: str) -> None:
+    async with WhipClient() as client:
+        with pytest.raises(Unreachable, match=reason):
+            await client.post(url, "v=0")
+
+
+async def test_garbage_instead_of_http_is_an_error() -> None:
+    async def garbage(
+        _reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        writer.write(b"\x16\x03\x01 this is not HTTP\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(garbage, "127.0.0.1", 0)
+    async with server, WhipClient() as client:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(Unreachable):
+            await client.post(f"http://127.0.0.1:{port}/whip/cam", "v=0")
+
+
+async def test_a_session_is_deleted_with_the_token() -> None:
+    seen: list[tuple[str, str, str]] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append((request.method, request.path, request.headers["Authorization"]))
+        return web.Response(status=204)
+
+    async with serving(handler) as url, WhipClient("secret") as client:
+        assert await client.delete(SdpSession(f"{url}/s/1", "")) == 204
+    assert seen == [("DELETE", "/s/1", "Bearer secret")]
+
+
+async def test_a_delete_that_reaches_nobody_is_no_error() -> None:
+    async with WhipClient() as client:
+        assert await client.delete(SdpSession(None, "")) is None
+        assert await client.delete(SdpSession("http://127.0.0.1:1/s", "")) is None
