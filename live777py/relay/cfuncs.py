@@ -45,6 +45,8 @@ _SIGNATURES = {
     "recvmmsg": ("libc", "i", "iliil"),
     "sendmmsg": ("libc", "i", "ilii"),
     "poll": ("libc", "i", "lli"),
+    "epoll_ctl": ("libc", "i", "iiil"),
+    "epoll_wait": ("libc", "i", "ilii"),
     "read": ("libc", "l", "ill"),
     "write": ("libc", "l", "ill"),
     "memcpy": ("libc", "l", "lll"),
@@ -157,6 +159,8 @@ srtp_unprotect: Callable[[int, int, int], int] = _function("srtp_unprotect")
 recvmmsg: Callable[[int, int, int, int, int], int] = _function("recvmmsg")
 sendmmsg: Callable[[int, int, int, int], int] = _function("sendmmsg")
 poll: Callable[[int, int, int], int] = _function("poll")
+epoll_ctl: Callable[[int, int, int, int], int] = _function("epoll_ctl")
+epoll_wait: Callable[[int, int, int, int], int] = _function("epoll_wait")
 read: Callable[[int, int, int], int] = _function("read")
 write: Callable[[int, int, int], int] = _function("write")
 memcpy: Callable[[int, int, int], int] = _function("memcpy")

@@ -6,7 +6,7 @@ range would be a segmentation fault. Tables never change while a batch is in han
 
 from __future__ import annotations
 
-from . import addresses, catchup
+from . import addresses, adoption, catchup, injection, taps
 from .cfuncs import address_of, compiled, inlined, int64, load_acquire, store_release
 from .fanout import deliver
 from .parking import forget_parked, next_parked, unpark
@@ -31,6 +31,12 @@ BIND_RTX = 32
 SET_TRANSPORT_CC = 33
 RETRANSMIT = 20
 PAUSE = 21
+OPEN_SOURCE = 40
+CLOSE_SOURCE = 41
+OPEN_TAP = 42
+CLOSE_TAP = 43
+ADOPT = 44
+RELEASE = 45
 
 AF_INET = 2
 AF_INET6 = 10
@@ -59,9 +65,10 @@ def _write_name(
 ) -> int:
     """Write a peer's `struct sockaddr`; its length."""
     names = state.paths.names
-    put_native32(names, peer, 0, AF_INET6 if state.engine[0].is_ipv6 else AF_INET)
+    is_ipv6 = adoption.uses_ipv6(state, peer)
+    put_native32(names, peer, 0, AF_INET6 if is_ipv6 else AF_INET)
     put16(names, peer, 2, port)
-    if state.engine[0].is_ipv6 == 0:
+    if not is_ipv6:
         put32(names, peer, 4, low)
         return 16
     put32(names, peer, 4, 0)
@@ -78,7 +85,7 @@ def _write_local(state: State, peer: int, high: int, low: int, scope: int) -> in
         return 0
     controls = state.paths.locals
     put_native32(controls, peer, 4, 0)
-    if state.engine[0].is_ipv6 == 0:
+    if not adoption.uses_ipv6(state, peer):
         put_native32(controls, peer, 0, 28)
         put_native32(controls, peer, 8, 0)
         put_native32(controls, peer, 12, 8)
@@ -161,6 +168,7 @@ def bind(
     binding.format = payload_format
     binding.clock_rate = clock_rate
     binding.extensions = extensions
+    state.tracks[track].format = payload_format
     binding.original_plus_one = 0
     if is_new_publisher:
         fed = state.tracks[track]
@@ -293,6 +301,7 @@ def remove_track(state: State, index: int) -> None:
     track.last_arrival = 0
     track.key_frames = 0
     track.key_announced = 0
+    track.format = 0
     track.group_start = 0
 
 
@@ -360,6 +369,35 @@ def _is_removal(kind: int) -> bool:
     )
 
 
+@inlined
+def _frees(kind: int) -> bool:
+    """Whether somebody may wait for this command, to free what is gone."""
+    return (
+        _is_removal(kind)
+        or kind == CLOSE_SOURCE
+        or kind == CLOSE_TAP
+        or kind == RELEASE
+    )
+
+
+@compiled
+def _apply_other(state: State, row: Table) -> None:
+    kind = row[0]
+    index = row[1]
+    if kind == OPEN_SOURCE:
+        injection.open_source(state, index)
+    elif kind == CLOSE_SOURCE:
+        injection.close_source(state, index)
+    elif kind == OPEN_TAP:
+        taps.open_tap(state, index, row[2], row[3])
+    elif kind == CLOSE_TAP:
+        taps.close_tap(state, index)
+    elif kind == ADOPT:
+        adoption.adopt(state, index, row[2], row[3])
+    elif kind == RELEASE:
+        adoption.release(state, index)
+
+
 @compiled
 def _apply_feedback(state: State, row: Table) -> None:
     kind = row[0]
@@ -394,18 +432,17 @@ def apply_commands(state: State) -> int:
         row = state.commands[position & (rows - 1)]
         if not has_received and _is_removal(row[0]):
             has_received = True
-            received = receive(state)
-        if row[0] >= BIND_RTX:
+            received = receive(state, state.engine[0].socket, int64(-1))
+        if row[0] >= OPEN_SOURCE:
+            _apply_other(state, row)
+        elif row[0] >= BIND_RTX:
             _apply_feedback(state, row)
         elif row[0] < ADD_VIEWER:
             _apply_peer(state, row)
         else:
             _apply_viewer(state, row)
         state.counters[0].commands += 1
-        is_removal = (
-            row[0] == REMOVE_PEER or row[0] == REMOVE_VIEWER or row[0] == REMOVE_TRACK
-        )
-        if is_removal or head - tail == rows:
+        if _frees(row[0]) or head - tail == rows:
             # Somebody waits: to free what is gone, or for room in the ring.
             state.engine[0].announced = 1
     store_release(base + 8 * COMMAND_TAIL, head)

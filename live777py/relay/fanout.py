@@ -17,6 +17,7 @@ from .cfuncs import (
 from .header import rename_elements
 from .output import flush, seal
 from .tables import BATCH, GSO_PACKETS, ROW, Record, State
+from .taps import feed
 from .wire import MASK32, get8, get32, put16, put32
 
 
@@ -216,6 +217,8 @@ def deliver(state: State) -> None:
     """Send what was collected to whom it concerns."""
     engine = state.engine[0]
     for i in range(engine.dirty):
+        if state.tracks[state.input.dirty[i]].first_tap_plus_one != 0:
+            feed(state, state.input.dirty[i])
         fan_out(state, state.input.dirty[i])
     engine.dirty = 0
     engine.collected = 0

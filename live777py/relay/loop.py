@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .adoption import receive_adopted
 from .catchup import catch_up
 from .cfuncs import (
     address_of,
@@ -16,6 +17,7 @@ from .cfuncs import (
     write,
 )
 from .commands import apply_commands
+from .injection import take_injected
 from .numbering import SECOND
 from .receive import receive
 from .tables import BATCH, RUNNING, STOP, State
@@ -68,14 +70,17 @@ def turn(state: State, timeout: int) -> int:
     A turn that may not wait does not rest either.
 
     Returns:
-        How many datagrams were received.
+        How many datagrams were received and packets injected.
     """
     engine = state.engine[0]
     if engine.catching != 0:
         timeout = min(timeout, BURST_MS)
     state.polls[0] = engine.socket | (POLLIN << 32)
     state.polls[1] = engine.wake | (POLLIN << 32)
-    ready = poll(address_of(state.polls), 2, timeout)
+    state.polls[2] = engine.epoll | (POLLIN << 32)
+    ready = poll(address_of(state.polls), 3 if engine.adopted != 0 else 2, timeout)
+    # Noted now: sending uses the third word, too.
+    is_adopted_ready = ready > 0 and engine.adopted != 0 and state.polls[2] >> 48 != 0
     event = address_of(state.scratch) + 8 * _EVENT
     if ready > 0 and (state.polls[1] >> 48) & POLLIN != 0:
         read(engine.wake, event, 8)
@@ -86,12 +91,24 @@ def turn(state: State, timeout: int) -> int:
     read_clock(state)
     count = apply_commands(state)
     if is_readable:
-        received = receive(state)
+        received = receive(state, engine.socket, int64(-1))
         engine.is_full = int64(received == BATCH)
         count += received
     else:
         engine.is_full = 0
+    if is_adopted_ready:
+        count += receive_adopted(state)
+    if engine.sources != 0:
+        count += take_injected(state)
+        if engine.injection_left != 0:
+            engine.injection_left = 0
+            state.scratch[_EVENT] = 1
+            write(engine.wake, event, 8)
     catch_up(state)
+    if engine.tapped != 0:
+        engine.tapped = 0
+        state.scratch[_EVENT] = 1
+        write(engine.tap_event, event, 8)
     if engine.announced != 0:
         engine.announced = 0
         state.scratch[_EVENT] = 1

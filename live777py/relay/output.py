@@ -6,7 +6,7 @@ What one destination refuses costs that destination alone.
 
 from __future__ import annotations
 
-from .cfuncs import address_of, compiled, errno, inlined, memcpy, poll, sendmmsg
+from .cfuncs import address_of, compiled, errno, inlined, int64, memcpy, poll, sendmmsg
 from .tables import (
     CONTROL_BYTES,
     GSO_PACKETS,
@@ -82,15 +82,22 @@ def seal(
     engine.output_messages = at + 1
 
 
+@inlined
+def socket_of(state: State, peer: int) -> int:
+    """The socket that a peer's packets leave by."""
+    own = state.peers[peer].socket_plus_one
+    return int64(own - 1 if own != 0 else state.engine[0].socket)
+
+
 @compiled
-def _wait(state: State) -> bool:
-    """Wait for room in the socket's buffer; false when there was none in time."""
+def _wait(state: State, descriptor: int) -> bool:
+    """Wait for room in a socket's buffer; false when there was none in time."""
     engine = state.engine[0]
     if engine.waits >= MAX_WAITS:
         return False
     engine.waits += 1
     state.counters[0].send_waits += 1
-    state.polls[2] = engine.socket | (POLLOUT << 32)
+    state.polls[2] = descriptor | (POLLOUT << 32)
     return poll(address_of(state.polls) + 16, 1, WAIT_MS) > 0
 
 
@@ -143,9 +150,9 @@ def _is_broken(state: State, at: int) -> bool:
 @compiled
 def _send_apart(state: State, at: int) -> None:
     """Send the packets of a refused GSO message one by one, now and from now on."""
-    engine = state.engine[0]
     output = state.output
     sent = output.sent[at]
+    descriptor = socket_of(state, sent.peer)
     message = output.messages[at]
     state.peers[sent.peer].gso_refused = 1
     state.counters[0].gso_refused += 1
@@ -163,7 +170,7 @@ def _send_apart(state: State, at: int) -> None:
     while i < count:
         state.counters[0].send_calls += 1
         done = sendmmsg(
-            engine.socket,
+            descriptor,
             address_of(output.retries) + i * MESSAGE_BYTES,
             count - i,
             0,
@@ -172,7 +179,7 @@ def _send_apart(state: State, at: int) -> None:
             i += done
             continue
         error = errno()
-        if error == EINTR or (error == EAGAIN and _wait(state)):
+        if error == EINTR or (error == EAGAIN and _wait(state, descriptor)):
             continue
         # The octets were counted for the whole run: take this packet's share.
         _give_up(
@@ -192,7 +199,7 @@ def _refused(state: State, at: int) -> bool:
     if error == EINTR:
         return True
     if error == EAGAIN:
-        if _wait(state):
+        if _wait(state, socket_of(state, state.output.sent[at].peer)):
             return True
         _drop_frame(state, at)
     elif error == EINVAL or error == EIO or error == EMSGSIZE:
@@ -205,6 +212,19 @@ def _refused(state: State, at: int) -> bool:
 
 
 @compiled
+def _stretch(state: State, at: int) -> int:
+    """How many messages from this one on leave by the same socket."""
+    sent = state.output.sent
+    descriptor = socket_of(state, sent[at].peer)
+    end = at + 1
+    while end < state.engine[0].output_messages:
+        if socket_of(state, sent[end].peer) != descriptor:
+            break
+        end += 1
+    return int64(end - at)
+
+
+@compiled
 def flush(state: State) -> None:
     """Hand all messages to the kernel; afterwards the output is empty."""
     engine = state.engine[0]
@@ -213,10 +233,15 @@ def flush(state: State) -> None:
     at = 0
     while at < count:
         state.counters[0].send_calls += 1
+        descriptor = engine.socket
+        stretch = count - at
+        if engine.adopted != 0:
+            descriptor = socket_of(state, state.output.sent[at].peer)
+            stretch = _stretch(state, at)
         done = sendmmsg(
-            engine.socket,
+            descriptor,
             address_of(state.output.messages) + at * MESSAGE_BYTES,
-            count - at,
+            stretch,
             0,
         )
         if done > 0:

@@ -26,6 +26,7 @@ from . import commands, srtp, stats
 from .arrivals import ArrivalReader
 from .cfuncs import COMPILED
 from .groups import usable
+from .injection import SourceWriter
 from .notices import NoticeReader
 from .paths import Words, is_ipv4, path_to_words
 from .rings import CommandWriter, ControlReader
@@ -38,7 +39,11 @@ from .seam import (
     Path,
     PeerId,
     PeerStats,
+    SourceId,
+    SourceStats,
     SrtpKeys,
+    TapId,
+    TapStats,
     TrackId,
     TrackStats,
     ViewerId,
@@ -47,6 +52,7 @@ from .seam import (
 from .settings import PlaneSettings
 from .sockets import has_gso, prepare, send_control
 from .tables import COMMAND_WORDS, COUNTERS, PAYLOAD_TYPES, Memory, allocate
+from .taps import TapReader
 
 logger = logging.getLogger(__name__)
 
@@ -89,11 +95,16 @@ class _Peer:
     sessions: srtp.Sessions | None = None
     viewers: set[ViewerId] = field(default_factory=set)
     bindings: dict[int, TrackId] = field(default_factory=dict)
+    #: Where media goes.
+    path: Path | None = None
+    #: Its own socket: our duplicate of what was adopted.
+    sock: socket.socket | None = None
 
 
 @dataclass(slots=True)
 class _Track:
     viewers: set[ViewerId] = field(default_factory=set)
+    taps: set[TapId] = field(default_factory=set)
     publisher: PeerId | None = None
 
 
@@ -101,6 +112,12 @@ class _Track:
 class _Viewer:
     peer: PeerId
     track: TrackId
+
+
+@dataclass(slots=True)
+class _Source:
+    track: TrackId | None
+    dropped: int = 0
 
 
 class _Ids:
@@ -164,9 +181,16 @@ class Plane:
         self._peer_ids = _Ids(settings.max_peers, "peer", reclaim)
         self._track_ids = _Ids(settings.max_tracks, "track", reclaim)
         self._viewer_ids = _Ids(settings.max_viewers, "viewer", reclaim)
+        self._source_ids = _Ids(settings.max_sources, "source", reclaim)
+        self._tap_ids = _Ids(settings.max_taps, "tap", reclaim)
+        self._writer = SourceWriter(self._memory)
+        self._reader = TapReader(self._memory)
         self._peers: dict[PeerId, _Peer] = {}
         self._tracks: dict[TrackId, _Track] = {}
         self._viewers: dict[ViewerId, _Viewer] = {}
+        self._sources: dict[SourceId, _Source] = {}
+        self._taps: dict[TapId, TrackId] = {}
+        self._inject_dropped = 0
         self._owners: dict[_Key, PeerId] = {}
 
     # Life
@@ -188,13 +212,16 @@ class Plane:
         self._commands.abandon()
         for peer in self._peers.values():
             peer.sessions = None
+            if peer.sock is not None:
+                peer.sock.close()
+                peer.sock = None
         self._runner.close()
 
     def turn(self, timeout_ms: int = 0) -> int:
         """One round of the loop in this thread, for planes that were not started.
 
         Returns:
-            How many datagrams were received.
+            How many datagrams were received and packets injected.
         """
         received = self._runner.step(timeout_ms)
         self._commands.advance()
@@ -238,8 +265,18 @@ class Plane:
 
     def send(self, data: bytes, path: Path) -> None:
         """Send one control datagram; what the socket refuses is dropped and counted."""
+        self._send(self._sock, data, path)
+
+    def send_to_peer(self, peer: PeerId, data: bytes) -> None:
+        """Send one control datagram the way that the peer's media takes, counted alike."""
+        owner = self._peer(peer)
+        self._send(owner.sock or self._sock, data, owner.path)
+
+    def _send(self, sock: socket.socket, data: bytes, path: Path | None) -> None:
         try:
-            send_control(self._sock, data, path)
+            if path is None or self._runner.is_stopped:
+                raise ValueError("there is no way to this peer")
+            send_control(sock, data, path)
         except (OSError, ValueError):
             self._control_unsent += 1
 
@@ -258,10 +295,13 @@ class Plane:
     def add_address(self, peer: PeerId, path: Path) -> None:
         """Take packets from this address for this peer's.
 
-        Of nine, the oldest that does not carry media goes.
+        Of nine, the oldest that does not carry media goes. A peer with a socket of its own
+        needs none, and gets none.
         """
         owner = self._peer(peer)
-        words = self._words(path)
+        words = self._words(path, owner.sock)
+        if owner.sock is not None:
+            return
         key = _key(words)
         previous = self._owners.get(key)
         if previous == peer:
@@ -288,14 +328,17 @@ class Plane:
         self._commands.post(commands.REMOVE_ADDRESS, peer, *key)
         if owner.selected == key:
             owner.selected = None
+            owner.path = None
             self._commands.post(commands.SELECT_PATH, peer, 0, 0, 0, 0, 0)
 
     def select_path(self, peer: PeerId, path: Path) -> None:
         """Send the peer's media this way, from the path's local address."""
         owner = self._peer(peer)
-        words = self._words(path)
-        self.add_address(peer, path)
-        owner.selected = _key(words)
+        words = self._words(path, owner.sock)
+        if owner.sock is None:
+            self.add_address(peer, path)
+            owner.selected = _key(words)
+        owner.path = path
         self._commands.post(commands.SELECT_PATH, peer, *words)
 
     def set_keys(self, peer: PeerId, keys: SrtpKeys) -> None:
@@ -324,6 +367,7 @@ class Plane:
             self._forget_address(peer, key)
         for track in set(gone.bindings.values()):
             self._unpublish(peer, track)
+        self.release(peer)
         del self._peers[peer]
 
         def bury() -> None:
@@ -358,6 +402,12 @@ class Plane:
             ]:
                 del owner.bindings[payload_type]
                 self._commands.post(commands.UNBIND, peer, payload_type)
+        for source, feeding in self._sources.items():
+            if feeding.track == track:
+                feeding.track = None
+                self._commands.post(commands.UNBIND, self._publisher(source), 0)
+        for tap in tuple(gone.taps):
+            self.close_tap(tap)
         del self._tracks[track]
 
         def bury() -> None:
@@ -379,8 +429,7 @@ class Plane:
         """Feed a track from a payload type of a peer, which becomes its only publisher."""
         owner, fed = self._peer(peer), self._track(track)
         _check_payload_type(payload_type, 0)
-        if not 0 < clock_rate <= 10_000_000:
-            raise ValueError(f"clock rate {clock_rate} is out of range")
+        _check_clock_rate(clock_rate)
         packed = pack_extensions({e: number for number, e in extensions.items()})
         is_new = fed.publisher != peer
         fed.publisher = peer
@@ -538,7 +587,171 @@ class Plane:
             then=lambda: self._viewer_ids.give(viewer),
         )
 
+    # Sources and sinks that are not WebRTC
+
+    def open_source(
+        self, track: TrackId, *, format: Format, clock_rate: int
+    ) -> SourceId:
+        """Feed a track by `inject` from now on, which excludes any other publisher.
+
+        Raises:
+            AtCapacity: there are as many sources as the settings allow.
+        """
+        fed = self._track(track)
+        _check_clock_rate(clock_rate)
+        source = SourceId(self._source_ids.take())
+        self._sources[source] = _Source(track)
+        fed.publisher = self._publisher(source)
+        binding = (0, track, int(format), clock_rate, 0, 1)
+        self._commands.post(commands.BIND, fed.publisher, *binding)
+        self._commands.post(commands.OPEN_SOURCE, source)
+        return source
+
+    def inject(self, source: SourceId, packets: Iterable[bytes]) -> int:
+        """Put RTP packets into a source's track.
+
+        Numbers, timestamps and SSRC are the source's own; another SSRC takes over when the
+        old one was silent, as a peer's would. Header extensions do not travel.
+
+        Returns:
+            How many were taken; there was no room for the rest, which is counted.
+        """
+        feeding = self._source(source)
+        if self._runner.is_stopped:
+            return 0
+        taken, dropped = self._writer.put(source, packets)
+        feeding.dropped += dropped
+        self._inject_dropped += dropped
+        if taken:
+            self._runner.wake()
+        return taken
+
+    def close_source(self, source: SourceId) -> None:
+        """Forget a source, and what the loop has not seen of it."""
+        gone = self._sources.pop(source, None)
+        if gone is None:
+            return
+        if gone.track is not None:
+            self._unpublish(self._publisher(source), gone.track)
+
+        def bury() -> None:
+            self._memory.release_source(source)
+            self._source_ids.give(source)
+
+        self._commands.post(commands.CLOSE_SOURCE, source, then=bury)
+
+    def _publisher(self, source: SourceId) -> PeerId:
+        """The row that a source has among the peers."""
+        return PeerId(self._settings.max_peers + source)
+
+    def open_tap(self, track: TrackId, *, packets: int = 512) -> TapId:
+        """Collect a track's packets for `read_tap`, from the next one on that arrives.
+
+        They are plain RTP in the track's outgoing numbering, with payload type and SSRC zero.
+        Where `packets` are waiting, whole frames are dropped: up to the next frame, or to the
+        next key frame of a video whose frames depend on each other.
+
+        Raises:
+            AtCapacity: there are as many taps as the settings allow.
+        """
+        tapped = self._track(track)
+        if not 0 < packets <= self._settings.tap_packets:
+            raise ValueError(f"{packets} packets are out of range")
+        tap = TapId(self._tap_ids.take())
+        self._taps[tap] = track
+        tapped.taps.add(tap)
+        self._commands.post(commands.OPEN_TAP, tap, track, packets)
+        return tap
+
+    @property
+    def tap_fd(self) -> int:
+        """Readable when `tapped` has something to give."""
+        return self._runner.tap_fd
+
+    def tapped(self) -> Iterator[tuple[TapId, list[bytes]]]:
+        """What all taps have; to be drained whenever `tap_fd` is readable."""
+        if self._runner.is_stopped:
+            return
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._runner.tap_fd)
+        for tap in tuple(self._taps):
+            if tap in self._taps and (packets := self._reader.read(tap)):
+                yield tap, packets
+
+    def read_tap(self, tap: TapId) -> list[bytes]:
+        """What one tap has."""
+        self._check_tap(tap)
+        return self._reader.read(tap)
+
+    def close_tap(self, tap: TapId) -> None:
+        """Forget a tap, and what was not read of it."""
+        track = self._taps.pop(tap, None)
+        if track is None:
+            return
+        self._track(track).taps.discard(tap)
+
+        def bury() -> None:
+            self._memory.release_tap(tap)
+            self._tap_ids.give(tap)
+
+        self._commands.post(commands.CLOSE_TAP, tap, then=bury)
+
+    # Sockets of single peers
+
+    def adopt(self, peer: PeerId, sock: socket.socket, path: Path) -> None:
+        """Let a peer have a socket of its own, connected or not.
+
+        All that comes by it is the peer's, whatever its address: media, and control packets
+        of all kinds. Media leaves by it along `path`, and `send_to_peer` uses it. Whoever
+        read it must have stopped. The plane works on a duplicate: the caller's socket may be
+        closed at any time, but becomes a non-blocking one.
+
+        Raises:
+            OSError: the socket is closed, or there are too many open files.
+            ValueError: the path is none, or not one of this socket's family.
+        """
+        owner = self._peer(peer)
+        own = socket.socket(fileno=os.dup(sock.fileno()))
+        try:
+            own.setblocking(False)
+            prepare(own)
+            words = self._words(path, own)
+        except BaseException:
+            own.close()
+            raise
+        self.release(peer)
+        for key in tuple(owner.addresses):
+            self._forget_address(peer, key)
+        owner.sock = own
+        owner.path = path
+        is_ipv6 = int(own.family == socket.AF_INET6)
+        self._commands.post(commands.ADOPT, peer, own.fileno(), is_ipv6)
+        self._commands.post(commands.SELECT_PATH, peer, *words)
+
+    def release(self, peer: PeerId) -> None:
+        """Give a peer's own socket back; it may be read at once. Its media has no path then."""
+        owner = self._peer(peer)
+        own = owner.sock
+        if own is None:
+            return
+        owner.sock = None
+        owner.path = None
+        # Closed when the loop cannot use it any more.
+        self._commands.post(commands.RELEASE, peer, then=own.close)
+
     # Numbers
+
+    def source_stats(self, source: SourceId) -> SourceStats:
+        """What a source has put in."""
+        dropped = self._source(source).dropped
+        row = stats.peer_stats(self._state.peers, self._publisher(source))
+        waiting = self._writer.waiting(source)
+        return SourceStats(row.packets_received, row.bytes_received, waiting, dropped)
+
+    def tap_stats(self, tap: TapId) -> TapStats:
+        """What a tap was given."""
+        self._check_tap(tap)
+        return stats.tap_stats(self._state.taps.rows, tap, self._reader.waiting(tap))
 
     def peer_stats(self, peer: PeerId) -> PeerStats:
         """What a peer has sent and was sent."""
@@ -583,6 +796,10 @@ class Plane:
         counted["peers"] = len(self._peers)
         counted["tracks"] = len(self._tracks)
         counted["viewers"] = len(self._viewers)
+        counted["sources"] = len(self._sources)
+        counted["taps"] = len(self._taps)
+        counted["adopted"] = int(self._state.engine[0].adopted)
+        counted["inject_dropped"] = self._inject_dropped
         counted["commands_waiting"] = self._commands.waiting
         counted["graves"] = self._commands.buried
         return counted
@@ -607,9 +824,20 @@ class Plane:
         except KeyError:
             raise ValueError(f"viewer {viewer} does not exist") from None
 
-    def _words(self, path: Path) -> Words:
+    def _source(self, source: SourceId) -> _Source:
+        try:
+            return self._sources[source]
+        except KeyError:
+            raise ValueError(f"source {source} does not exist") from None
+
+    def _check_tap(self, tap: TapId) -> None:
+        if tap not in self._taps:
+            raise ValueError(f"tap {tap} does not exist")
+
+    def _words(self, path: Path, own: socket.socket | None) -> Words:
         words = path_to_words(path)
-        if self._sock.family == socket.AF_INET and not is_ipv4(words):
+        sock = own or self._sock
+        if sock.family == socket.AF_INET and not is_ipv4(words):
             raise ValueError(f"{path.host} cannot be reached from an IPv4 socket")
         return words
 
@@ -620,6 +848,11 @@ def _key(words: Words) -> _Key:
 
 def _let_go(sessions: srtp.Sessions) -> None:
     """Nothing: that the call held a reference until now is what matters."""
+
+
+def _check_clock_rate(clock_rate: int) -> None:
+    if not 0 < clock_rate <= 10_000_000:
+        raise ValueError(f"clock rate {clock_rate} is out of range")
 
 
 def _check_payload_type(payload_type: int, lowest: int) -> None:

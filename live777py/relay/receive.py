@@ -46,6 +46,7 @@ from .wire import (
     put32,
 )
 
+AF_INET6 = 10
 MSG_TRUNC = 0x20
 MSG_DONTWAIT = 0x40
 SOL_IP = 0
@@ -67,7 +68,8 @@ def source(state: State, row: int) -> tuple[int, int, int, int]:
     """Where a received datagram came from: address (two words), port, scope."""
     names = state.input.names
     port = get16(names, row, 2)
-    if state.engine[0].is_ipv6 != 0:
+    # A peer's own socket may be of the other family than the shared one.
+    if get8(names, row, 0) == AF_INET6:
         scope = get_native32(names, row, 24)
         return get64(names, row, 8), get64(names, row, 16), port, scope
     return int64(0), IPV4_MAPPED | get32(names, row, 4), port, int64(0)
@@ -364,14 +366,19 @@ def take_media(
 
 
 @compiled
-def classify(state: State, row: int, length: int) -> None:
-    """Send one received datagram where it belongs."""
+def classify(state: State, row: int, length: int, owner: int) -> None:
+    """Send one received datagram where it belongs.
+
+    `owner` is the peer whose socket it came by, or -1 to go by the address.
+    """
     counters = state.counters[0]
     first = get8(state.input.bytes, row, 0)
-    high, low, port, scope = source(state, row)
-    port |= scope << 16
-    at = find(state.addresses, state.engine[0].seed, high, low, port)
-    peer = state.addresses[at].peer_plus_one - 1 if at >= 0 else int64(-1)
+    peer = int64(owner)
+    if owner < 0:
+        high, low, port, scope = source(state, row)
+        port |= scope << 16
+        at = find(state.addresses, state.engine[0].seed, high, low, port)
+        peer = state.addresses[at].peer_plus_one - 1 if at >= 0 else int64(-1)
     if first < 4:
         hand_over(state, rings.STUN, peer, row, length)
     elif first < 20 or 63 < first < 128 or first > 191:
@@ -395,8 +402,13 @@ def classify(state: State, row: int, length: int) -> None:
 
 
 @compiled
-def receive(state: State) -> int:
-    """Take what the socket has, at most one batch, and forward it.
+def receive(state: State, descriptor: int, owner: int) -> int:
+    """Take what a socket has, at most one batch, and forward it.
+
+    Args:
+        state: everything.
+        descriptor: the socket.
+        owner: the peer that it belongs to, -1 for the shared one.
 
     Returns:
         How many datagrams there were.
@@ -406,9 +418,7 @@ def receive(state: State) -> int:
         message = messages[row]
         message.name_length = NAME_BYTES
         message.control_length = CONTROL_BYTES
-    count = recvmmsg(
-        state.engine[0].socket, address_of(messages), BATCH, MSG_DONTWAIT, 0
-    )
+    count = recvmmsg(descriptor, address_of(messages), BATCH, MSG_DONTWAIT, 0)
     if count <= 0:
         return 0
     counters = state.counters[0]
@@ -421,7 +431,8 @@ def receive(state: State) -> int:
         if length == 0 or length > DATAGRAM or message.message_flags & MSG_TRUNC:
             counters.malformed += 1
         else:
-            classify(state, row, length)
-    count_kernel_drops(state, count - 1)
+            classify(state, row, length, owner)
+    if owner < 0:
+        count_kernel_drops(state, count - 1)
     deliver(state)
     return count

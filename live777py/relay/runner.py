@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import threading
 
@@ -31,12 +32,19 @@ class Runner:
         self._wake_fd = os.eventfd(0, flags)
         #: Readable when there is something for control.
         self.control_fd = os.eventfd(0, flags)
+        #: Readable when taps have packets.
+        self.tap_fd = os.eventfd(0, flags)
+        # An epoll descriptor can be polled itself: the loop polls this one beside the shared
+        # socket, however many sockets of single peers it holds.
+        self._epoll = select.epoll()
         self._state = state
         self._socket = socket
         engine = state.engine[0]
         engine.socket = socket
         engine.wake = self._wake_fd
         engine.control = self.control_fd
+        engine.tap_event = self.tap_fd
+        engine.epoll = self._epoll.fileno()
         self.failed: BaseException | None = None
         self.is_stopped = False
         self._thread: threading.Thread | None = None
@@ -55,6 +63,7 @@ class Runner:
         self._loop = loop
         loop.add_reader(self._socket, self._turn_in_loop)
         loop.add_reader(self._wake_fd, self._turn_in_loop)
+        loop.add_reader(self._epoll.fileno(), self._turn_in_loop)
 
     def step(self, timeout_ms: int) -> int:
         """Take one turn here; how many datagrams there were."""
@@ -80,6 +89,8 @@ class Runner:
         """Close the descriptors. The socket is not ours."""
         os.close(self._wake_fd)
         os.close(self.control_fd)
+        os.close(self.tap_fd)
+        self._epoll.close()
 
     def _check_fresh(self) -> None:
         is_running = self._thread is not None or self._loop is not None
@@ -93,6 +104,7 @@ class Runner:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.remove_reader(self._socket)
             self._loop.remove_reader(self._wake_fd)
+            self._loop.remove_reader(self._epoll.fileno())
 
     def _run(self) -> None:
         # Signals are for the main thread; here they would only interrupt system calls.

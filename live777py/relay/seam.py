@@ -9,6 +9,10 @@ from typing import NamedTuple, NewType
 PeerId = NewType("PeerId", int)
 TrackId = NewType("TrackId", int)
 ViewerId = NewType("ViewerId", int)
+#: What puts packets into a track that did not come as SRTP.
+SourceId = NewType("SourceId", int)
+#: What reads a track's packets without SRTP.
+TapId = NewType("TapId", int)
 
 
 class Path(NamedTuple):
@@ -190,3 +194,35 @@ class ViewerStats:
     timestamp_offset: int
     first_sequence: int
     last_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStats:
+    """What a source that is not WebRTC has put in.
+
+    Attributes:
+        packets, bytes: taken into the track's numbering, or dropped there as anybody's.
+        waiting: in the ring, not seen by the loop yet.
+        dropped: there was no room for them, or they were too long.
+    """
+
+    packets: int
+    bytes: int
+    waiting: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class TapStats:
+    """What a tap was given.
+
+    Attributes:
+        packets: put into its ring.
+        waiting: of those, not read yet.
+        dropped: packets that were not put in, of so many frames (`frames_dropped`).
+    """
+
+    packets: int
+    waiting: int
+    dropped: int
+    frames_dropped: int

@@ -25,6 +25,9 @@ class PlaneSettings:
         control_rows: control packets that may wait *of each kind*, a power of two.
         parked_packets: SRTP packets that may wait for keys, of all peers, a power of two.
         output_packets: packets encrypted before they are handed to the kernel.
+        max_sources, max_taps: sources and sinks that are not WebRTC.
+        source_packets: packets that may wait of each source, a power of two.
+        tap_packets: packets that may wait for each tap at most, a power of two.
         catch_up_age: seconds; a key frame that is older is nothing to begin with.
     """
 
@@ -39,13 +42,30 @@ class PlaneSettings:
     control_rows: int = 512
     parked_packets: int = 1024
     output_packets: int = 256
+    max_sources: int = 256
+    max_taps: int = 256
+    source_packets: int = 512
+    tap_packets: int = 1024
     catch_up_age: float = 10.0
 
     def __post_init__(self) -> None:
-        for name in ("history", "command_rows", "control_rows", "parked_packets"):
+        for name in (
+            "history",
+            "command_rows",
+            "control_rows",
+            "parked_packets",
+            "source_packets",
+            "tap_packets",
+        ):
             if not _is_power_of_two(getattr(self, name)):
                 raise ValueError(f"{name} must be a power of two")
-        for name in ("max_peers", "max_viewers", "max_tracks"):
+        for name in (
+            "max_peers",
+            "max_viewers",
+            "max_tracks",
+            "max_sources",
+            "max_taps",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
         if not 64 <= self.output_packets <= 1024:

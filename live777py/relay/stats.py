@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .seam import Found, PeerStats, TrackStats, ViewerStats
+from .seam import Found, PeerStats, TapStats, TrackStats, ViewerStats
 from .tables import State, Table
 
 
@@ -61,6 +61,12 @@ def viewer_stats(table: Table, index: int) -> ViewerStats:
         first_sequence=row["first_sent_plus_one"] - 1,
         last_sequence=row["last_sent_plus_one"] - 1,
     )
+
+
+def tap_stats(table: Table, index: int, waiting: int) -> TapStats:
+    """What a tap was given."""
+    row = _columns(table, index)
+    return TapStats(row["packets"], waiting, row["dropped"], row["frames_dropped"])
 
 
 def find_packets(state: State, track: int, numbers: Sequence[int]) -> Found:

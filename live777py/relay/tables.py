@@ -9,6 +9,7 @@ called as an attribute that numpy's scalars have (`flags`, `base`, `size`): a te
 from __future__ import annotations
 
 import mmap
+import platform
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +40,11 @@ CONTROL_BYTES = 128
 #: IPV6_PKTINFO takes 40 bytes of control data, IP_PKTINFO 32.
 LOCAL_BYTES = 40
 COMMAND_WORDS = 12
+#: `struct epoll_event` is packed on x86-64 alone; the data word begins at EVENT_DATA.
+EVENT_DATA = 4 if platform.machine() in ("x86_64", "AMD64") else 8
+EVENT_BYTES = EVENT_DATA + 8
+#: Adopted sockets that are read in one turn.
+EVENTS = 32
 #: Packets of each viewer of which is remembered when they were last sent again.
 RESENT_ROWS = 128
 KINDS = len(Control)
@@ -59,6 +65,11 @@ NOTICES = 1024
 NOTICE_WORDS = 8
 #: Arrivals of one peer that are remembered for its congestion feedback, a power of two.
 ARRIVALS = 1024
+
+#: Words of the heads and tails of one source or tap, each on a cache line of its own.
+RING_HEAD = 0
+RING_TAIL = 8
+RING_WORDS = 16
 
 
 def _record(*names: str) -> np.dtype[Any]:
@@ -87,6 +98,16 @@ ENGINE = _record(
     "is_full",
     "parked_head",
     "parked_tail",
+    # Sources that are not WebRTC: peers behind the last one.
+    "first_source",
+    "sources",
+    "injection_left",
+    # Taps.
+    "tap_event",
+    "tapped",
+    # Sockets of single peers.
+    "epoll",
+    "adopted",
     # Viewers on their way to the live edge.
     "catching",
     "catch_next",
@@ -134,6 +155,10 @@ COUNTERS = _record(
     "rtx_empty",
     "rtx_useless",
     "commands",
+    "injected",
+    "tapped",
+    "tap_dropped",
+    "adopt_failed",
     "retransmitted",
     "retransmit_missed",
     "retransmit_limited",
@@ -157,6 +182,9 @@ PEER = _record(
     "packets_sent",
     "bytes_sent",
     "send_errors",
+    # Its own socket, 0 where it uses the shared one.
+    "socket_plus_one",
+    "socket_is_ipv6",
     # The id of its transport-wide numbers, 0 when they are not wanted.
     "transport_cc",
 )
@@ -197,6 +225,7 @@ TRACK = _record(
     "key_frames",
     "key_timestamp",
     "key_announced",
+    # Viewers, a list through their rows, and taps alike.
     # The packets since the latest key frame, with which viewers may begin.
     "group_start",
     "group_timestamp",
@@ -206,6 +235,8 @@ TRACK = _record(
     # Viewers, a list through their rows.
     "viewers",
     "first_viewer_plus_one",
+    "format",
+    "first_tap_plus_one",
     # The packets of the batch in hand.
     "batch_first_plus_one",
     "batch_last",
@@ -247,6 +278,18 @@ VIEWER = _record(
     "credit_octets",
 )
 
+TAP = _record(
+    "track_plus_one",
+    "next_plus_one",
+    "capacity",
+    "is_skipping",
+    # The latest packet that there was no room for, and the latest frame that was counted.
+    "lost_timestamp",
+    "skipped_timestamp",
+    "packets",
+    "dropped",
+    "frames_dropped",
+)
 #: When a packet was last sent again to a viewer; a slot is viewer × RESENT_ROWS + number % it.
 RESENT = _record("number", "at")
 
@@ -338,6 +381,25 @@ class ControlRing(NamedTuple):
     bytes: Table
 
 
+class Injection(NamedTuple):
+    """Packets from sources that are not WebRTC; each source has its own ring."""
+
+    shared: Table
+    lengths: Table
+    bytes: Table
+    #: The sources that are open, in no order.
+    open: Table
+
+
+class Taps(NamedTuple):
+    """Packets for sinks that are not WebRTC; each tap has its own ring."""
+
+    rows: Table
+    shared: Table
+    lengths: Table
+    bytes: Table
+
+
 class Arrivals(NamedTuple):
     """When packets of each peer came: a log of words, written over from its beginning."""
 
@@ -367,6 +429,9 @@ class State(NamedTuple):
     parking: Parking
     input: Input
     output: Output
+    injection: Injection
+    taps: Taps
+    events: Table
     polls: Table
     scratch: Table
 
@@ -470,6 +535,21 @@ class Memory(NamedTuple):
     state: State
     history: Reserved
     packets: Reserved
+    injected: Reserved
+    tapped: Reserved
+
+    def release_source(self, source: int) -> None:
+        """Make a source's ring as new."""
+        self.state.injection.shared[source * RING_WORDS :][:RING_WORDS] = 0
+        rows = self.state.injection.lengths.shape[1]
+        self.injected.release(source * rows, rows)
+
+    def release_tap(self, tap: int) -> None:
+        """Make a tap's ring as new."""
+        self.state.taps.shared[tap * RING_WORDS :][:RING_WORDS] = 0
+        rows = self.state.taps.lengths.shape[1]
+        self.tapped.release(tap * rows, rows)
+
     arrivals: Reserved
 
     def release_peer(self, peer: int) -> None:
@@ -488,6 +568,11 @@ def allocate(settings: PlaneSettings) -> Memory:
     slots = settings.max_tracks * settings.history
     history = reserve(slots, np.dtype(np.uint8), ROW)
     packets = reserve(slots, PACKET)
+    injected = reserve(
+        settings.max_sources * settings.source_packets, np.dtype(np.uint8), ROW
+    )
+    tapped = reserve(settings.max_taps * settings.tap_packets, np.dtype(np.uint8), ROW)
+    publishers = settings.max_peers + settings.max_sources
     arrivals = reserve(settings.max_peers, np.dtype(np.int64), ARRIVALS)
     # Eight addresses a peer, at most half full.
     addresses = 1 << (settings.max_peers * 16 - 1).bit_length()
@@ -503,12 +588,12 @@ def allocate(settings: PlaneSettings) -> Memory:
         notices=np.zeros((NOTICES, NOTICE_WORDS), np.int64),
         arrivals=Arrivals(np.zeros(settings.max_peers, np.int64), arrivals.array),
         addresses=records(addresses, ADDRESS),
-        peers=records(settings.max_peers, PEER),
+        peers=records(publishers, PEER),
         paths=Paths(
             octets(settings.max_peers, NAME_BYTES),
             octets(settings.max_peers, LOCAL_BYTES),
         ),
-        bindings=records(settings.max_peers * PAYLOAD_TYPES, BINDING),
+        bindings=records(publishers * PAYLOAD_TYPES, BINDING),
         tracks=records(settings.max_tracks, TRACK),
         history=History(history.array, packets.array),
         viewers=records(settings.max_viewers, VIEWER),
@@ -520,12 +605,26 @@ def allocate(settings: PlaneSettings) -> Memory:
         ),
         input=make_input(),
         output=make_output(settings.output_packets),
+        injection=Injection(
+            np.zeros(settings.max_sources * RING_WORDS, np.int64),
+            np.zeros((settings.max_sources, settings.source_packets), np.int64),
+            injected.array,
+            np.zeros(settings.max_sources, np.int64),
+        ),
+        taps=Taps(
+            records(settings.max_taps, TAP),
+            np.zeros(settings.max_taps * RING_WORDS, np.int64),
+            np.zeros((settings.max_taps, settings.tap_packets), np.int64),
+            tapped.array,
+        ),
+        events=octets(1, EVENTS * EVENT_BYTES),
         polls=np.zeros(4, np.int64),
         scratch=np.zeros(8, np.int64),
     )
     state.engine[0].history = settings.history
     state.engine[0].control_rows = settings.control_rows
     state.engine[0].gso = int(settings.gso)
+    state.engine[0].first_source = settings.max_peers
     state.engine[0].coalesce = int(settings.coalesce * 1_000_000_000)
     state.engine[0].catch_up_age = round(settings.catch_up_age * 1_000_000_000)
-    return Memory(state, history, packets, arrivals)
+    return Memory(state, history, packets, injected, tapped, arrivals)

@@ -1,0 +1,72 @@
+"""Sockets of single peers: those that we connected ourselves.
+
+They are in one epoll set, which the loop polls beside the shared socket: that costs nothing
+where no socket was adopted. What comes by such a socket is its peer's whatever its address,
+since many of them may lead to one remote address; SRTP and DTLS are authenticated, and who
+sends STUN is for control to judge.
+"""
+
+from __future__ import annotations
+
+from .cfuncs import address_of, compiled, epoll_ctl, epoll_wait, inlined, int64
+from .receive import receive
+from .tables import EVENT_BYTES, EVENT_DATA, EVENTS, State
+from .wire import get_native32, put_native32
+
+EPOLL_CTL_ADD = 1
+EPOLL_CTL_DEL = 2
+EPOLLIN = 1
+
+
+@inlined
+def uses_ipv6(state: State, peer: int) -> bool:
+    """Whether the socket that a peer uses takes IPv6 addresses."""
+    if state.peers[peer].socket_plus_one != 0:
+        return bool(state.peers[peer].socket_is_ipv6 != 0)
+    return bool(state.engine[0].is_ipv6 != 0)
+
+
+@compiled
+def adopt(state: State, peer: int, descriptor: int, is_ipv6: int) -> None:
+    """Receive from a peer's own socket, and send by it once a path is selected."""
+    row = state.peers[peer]
+    row.socket_plus_one = descriptor + 1
+    row.socket_is_ipv6 = is_ipv6
+    row.name_length = 0
+    engine = state.engine[0]
+    engine.adopted += 1
+    put_native32(state.events, 0, 0, EPOLLIN)
+    put_native32(state.events, 0, EVENT_DATA, peer)
+    put_native32(state.events, 0, EVENT_DATA + 4, 0)
+    event = address_of(state.events)
+    if epoll_ctl(engine.epoll, EPOLL_CTL_ADD, descriptor, event) != 0:
+        state.counters[0].adopt_failed += 1
+
+
+@compiled
+def release(state: State, peer: int) -> None:
+    """Leave a peer's own socket alone; it has no path then."""
+    row = state.peers[peer]
+    engine = state.engine[0]
+    event = address_of(state.events)
+    epoll_ctl(engine.epoll, EPOLL_CTL_DEL, row.socket_plus_one - 1, event)
+    engine.adopted -= 1
+    row.socket_plus_one = 0
+    row.name_length = 0
+
+
+@compiled
+def receive_adopted(state: State) -> int:
+    """Take what peers' own sockets have, at most one batch of each.
+
+    The kernel lists those that are ready in turn, so that none is forgotten.
+
+    Returns:
+        How many datagrams there were.
+    """
+    count = epoll_wait(state.engine[0].epoll, address_of(state.events), EVENTS, 0)
+    received = int64(0)
+    for i in range(count):
+        peer = get_native32(state.events, 0, i * EVENT_BYTES + EVENT_DATA)
+        received += receive(state, state.peers[peer].socket_plus_one - 1, peer)
+    return received
