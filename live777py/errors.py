@@ -20,6 +20,8 @@ LiveError
    ├─ AtCapacity
    └─ ShuttingDown
 
+A leaf that one part alone raises stands in that part: `rtc/outgoing.py` and `clients/` have such.
+
 `ConfigError` stands apart: it ends the command before there is anybody to answer.
 """
 

@@ -34,8 +34,9 @@ def test_every_error_has_a_code_of_its_own() -> None:
     assert len({kind.code for kind in kinds}) == len(kinds)
 
 
-def test_the_tree_in_the_docstring_names_every_error() -> None:
-    for kind in leaves(LiveError):
+def test_the_tree_in_the_docstring_names_every_error_of_the_module() -> None:
+    here = [kind for kind in leaves(LiveError) if kind.__module__ == errors.__name__]
+    for kind in here:
         assert kind.__name__ in (errors.__doc__ or "")
 
 
