@@ -56,7 +56,6 @@ class Live:
         self._policy = policy
         self._streams: dict[StreamName, Stream] = {}
         self._sessions: dict[SessionId, Session] = {}
-        self._ended: dict[SessionId, asyncio.Event] = {}
         self._scope = TaskScope()
         self._closing = False
 
@@ -114,7 +113,7 @@ class Live:
         if session is None or session.stream.name != name:
             raise SessionNotFound(name, session_id)
         session.peer.end("ended by its client (DELETE)")
-        await self._ended[session.id].wait()
+        await session.ended.wait()
 
     def streams(self) -> list[StreamInfo]:
         """Snapshots of all streams, by name."""
@@ -155,13 +154,12 @@ class Live:
             self._drop_if_idle(stream)
             raise
         self._sessions[session.id] = session
-        self._ended[session.id] = asyncio.Event()
         return session
 
     def _detach(self, session: Session) -> None:
         session.stream.detach(session)
         del self._sessions[session.id]
-        self._ended.pop(session.id).set()
+        session.ended.set()
         self._drop_if_idle(session.stream)
 
     def _drop_if_idle(self, stream: Stream) -> None:

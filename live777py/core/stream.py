@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 import unicodedata
@@ -21,7 +22,6 @@ from live777py.errors import AlreadyPublishing, AtCapacity, InvalidName
 
 #: The longest stream name, in bytes of UTF-8.
 MAX_NAME_BYTES = 255
-
 
 #: Unicode categories of control characters and line separators: they have no place in a name,
 #: and would write lines of their own into whatever shows it.
@@ -60,7 +60,8 @@ def now_ms() -> Milliseconds:
 class Session:
     """One WHIP or WHEP client's place in a stream.
 
-    The id has 128 random bits: who knows it may use the session (RFC 9725 section 5).
+    The id has 128 random bits: who knows it may use the session (RFC 9725 section 5). `ended` is
+    set once the peer has left and the place has been given back.
     """
 
     role: Role
@@ -69,6 +70,7 @@ class Session:
     id: SessionId = field(default_factory=lambda: SessionId(secrets.token_hex(16)))
     created_at: Milliseconds = field(default_factory=now_ms)
     has_begun: bool = False
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def info(self) -> SessionInfo:
         """A snapshot."""
