@@ -145,7 +145,7 @@ class Webrtc(Section):
     """Packets gather for so long before they are forwarded together; 0 waits for none."""
 
     threads: Annotated[Count, Field(ge=0, le=64)] = 1
-    """Threads that move media packets; 0 moves them in the event loop."""
+    """0: media packets are moved in the event loop; 1 or more: on one thread of their own."""
 
 
 class IceServer(Section):
