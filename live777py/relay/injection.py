@@ -20,6 +20,7 @@ from .cfuncs import (
 )
 from .fanout import collect, deliver
 from .header import FIXED_HEADER, locate, padding
+from .memory import Memory
 from .numbering import may_send
 from .receive import store
 from .tables import (
@@ -30,7 +31,6 @@ from .tables import (
     RING_TAIL,
     RING_WORDS,
     ROW,
-    Memory,
     State,
 )
 from .wire import get32

@@ -19,7 +19,8 @@ from .cfuncs import (
     store_release,
 )
 from .keyframes import OPAQUE
-from .tables import RING_HEAD, RING_TAIL, RING_WORDS, ROW, Memory, Record, State
+from .memory import Memory
+from .tables import RING_HEAD, RING_TAIL, RING_WORDS, ROW, Record, State
 from .wire import get32, signed32
 
 

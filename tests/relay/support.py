@@ -7,7 +7,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -300,6 +300,19 @@ class Rig:
         self.sock.close()
         for endpoint in self.endpoints:
             endpoint.sock.close()
+
+
+def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait for something that another thread does."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.002)
+
+
+def addresses_used(r: Rig) -> int:
+    """Rows of the table of addresses that are taken."""
+    return int((r.plane._state.addresses["peer_plus_one"] > 0).sum())
 
 
 @contextmanager

@@ -3,7 +3,9 @@ from __future__ import annotations
 import random
 
 from live777py.relay.addresses import find, home, insert, remove
-from live777py.relay.tables import ADDRESS, Table, records
+from live777py.relay.columns import ADDRESS
+from live777py.relay.memory import records
+from live777py.relay.tables import Table
 
 
 def _lookup(table: Table, key: tuple[int, int, int]) -> int:

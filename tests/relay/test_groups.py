@@ -5,7 +5,8 @@ import time
 
 from live777py.protocol.codecs import Format
 from live777py.relay import groups
-from live777py.relay.tables import TRACK, records
+from live777py.relay.columns import TRACK
+from live777py.relay.memory import records
 
 from .support import SMALL, Endpoint, Rig, rig, rtp
 

@@ -12,8 +12,9 @@ from live777py.relay.header import (
     padding,
     rename_elements,
 )
-from live777py.relay.plane import pack_extensions
-from live777py.relay.tables import DATAGRAM, ROW, Table, octets
+from live777py.relay.memory import octets
+from live777py.relay.registry import pack_extensions
+from live777py.relay.tables import DATAGRAM, ROW, Table
 from live777py.relay.wire import get16
 
 from .support import parse, rtp

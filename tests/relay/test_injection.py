@@ -177,39 +177,6 @@ def test_a_closed_source_is_silent_and_its_id_comes_back_clean() -> None:
         assert r["sources"] == 2
 
 
-def test_a_removed_track_leaves_its_source_without_one() -> None:
-    with rig() as r:
-        track = r.plane.add_track()
-        source = _source(r, track)
-        r.plane.remove_track(track)
-        r.turn()
-        assert r.plane.inject(source, [rtp(1)]) == 1
-        r.turn()
-        assert r["no_track"] == 1
-        r.plane.close_source(source)
-        r.turn()
-        assert r["graves"] == 0
-
-
-def test_wrong_arguments_open_no_source() -> None:
-    with rig() as r:
-        track = r.plane.add_track()
-        with pytest.raises(ValueError, match="range"):
-            r.plane.open_source(track, format=Format.OPAQUE, clock_rate=0)
-        with pytest.raises(ValueError, match="does not exist"):
-            _source(r, TrackId(7))
-        with pytest.raises(ValueError, match="does not exist"):
-            r.plane.source_stats(SourceId(0))
-        assert r["sources"] == 0
-
-
-def test_a_stopped_plane_takes_nothing() -> None:
-    with rig() as r:
-        source = _source(r, r.plane.add_track())
-        r.plane.stop()
-        assert r.plane.inject(source, [rtp(1)]) == 0
-
-
 def test_packets_are_injected_while_the_loop_has_a_thread() -> None:
     with rig(dataclasses.replace(SMALL, threads=1)) as r:
         track = r.plane.add_track()

@@ -19,6 +19,11 @@ from .support import SMALL, rig, rtp
 CORE = (
     "test_receive.py",
     "test_plane.py",
+    "test_registry.py",
+    "test_peers.py",
+    "test_tracks.py",
+    "test_viewers.py",
+    "test_bridges.py",
     "test_numbering.py",
     "test_fanout.py",
     "test_output.py",

@@ -6,8 +6,8 @@ import pytest
 
 from live777py.protocol.extensions import Extension
 from live777py.relay import retransmit
-from live777py.relay.plane import pack_losses
 from live777py.relay.seam import ViewerId
+from live777py.relay.viewers import pack_losses
 
 from .support import SMALL, Endpoint, Rig, rig, rtp
 

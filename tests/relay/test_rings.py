@@ -3,9 +3,9 @@ from __future__ import annotations
 import dataclasses
 
 from live777py.protocol.codecs import Format
+from live777py.relay.memory import allocate
 from live777py.relay.rings import CommandWriter
 from live777py.relay.seam import Control
-from live777py.relay.tables import allocate
 
 from .support import SMALL, rig, rtp
 

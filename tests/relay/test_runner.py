@@ -4,8 +4,8 @@ import os
 
 import pytest
 
+from live777py.relay.memory import allocate
 from live777py.relay.runner import Runner
-from live777py.relay.tables import allocate
 
 from .support import SMALL, udp
 

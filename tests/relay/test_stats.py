@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+from live777py.relay.columns import PEER, TRACK, VIEWER
+from live777py.relay.memory import records
 from live777py.relay.stats import peer_stats, track_stats, viewer_stats
-from live777py.relay.tables import PEER, TRACK, VIEWER, records
 
 
 def test_what_has_not_begun_says_so() -> None:

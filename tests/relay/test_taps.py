@@ -9,7 +9,7 @@ import pytest
 from live777py.errors import AtCapacity
 from live777py.protocol.codecs import Format
 from live777py.relay.plane import Plane
-from live777py.relay.seam import TapId, TrackId
+from live777py.relay.seam import TapId
 
 from .support import SMALL, Rtp, parse, rig, rtp
 
@@ -138,37 +138,6 @@ def test_a_closed_tap_is_taken_out_of_its_list_and_its_id_comes_back_clean() -> 
         r.turn()
         assert len(r.plane.read_tap(again)) == 1
         assert r["taps"] == 1
-
-
-def test_a_removed_track_takes_its_taps_with_it() -> None:
-    with rig() as r:
-        publisher, track, _ = r.stream(0)
-        tap = r.plane.open_tap(track)
-        r.plane.remove_track(track)
-        r.turn()
-        publisher.publish(rtp(1))
-        r.turn()
-        with pytest.raises(ValueError, match="does not exist"):
-            r.plane.read_tap(tap)
-        assert list(r.plane.tapped()) == []
-        assert (r["graves"], r["taps"]) == (0, 0)
-
-
-def test_wrong_arguments_open_no_tap() -> None:
-    with rig() as r:
-        track = r.plane.add_track()
-        for packets in (0, SMALL.tap_packets + 1):
-            with pytest.raises(ValueError, match="range"):
-                r.plane.open_tap(track, packets=packets)
-        with pytest.raises(ValueError, match="does not exist"):
-            r.plane.open_tap(TrackId(7))
-
-
-def test_a_stopped_plane_gives_nothing() -> None:
-    with rig() as r:
-        r.plane.open_tap(r.plane.add_track())
-        r.plane.stop()
-        assert list(r.plane.tapped()) == []
 
 
 async def test_taps_are_fed_in_the_event_loop_where_threads_are_unwanted() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import struct
 
-from live777py.relay.tables import octets
+from live777py.relay.memory import octets
 from live777py.relay.wire import (
     get8,
     get16,
