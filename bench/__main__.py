@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from bench import work
+from bench import chromium, work
 from bench.load import Result
 from bench.process import choose_cores
 from bench.table import TITLES, markdown
@@ -26,7 +26,7 @@ from bench.target import Ours, Peer, Target
 #: Seconds that one measurement may take before it counts as failed.
 STUCK = 90.0
 #: Seconds for all measurements of one server: on a busy machine there are fewer runs.
-LIMIT = 240.0
+LIMIT = 420.0
 
 MEASUREMENTS: Mapping[str, Callable[[Target], Awaitable[Result]]] = {
     "1x200": partial(work.fan_out, viewers=200),
@@ -35,6 +35,7 @@ MEASUREMENTS: Mapping[str, Callable[[Target], Awaitable[Result]]] = {
     "blocked": work.blocked,
     "joins": work.joins,
     "deaf": work.deaf,
+    "chromium": chromium.joins,
     "bare": lambda target: work.bare(200),
 }
 #: Has nothing to do with any server.
@@ -73,6 +74,8 @@ def main() -> int:
     runs = 1 if options.quick else options.runs
     asyncio.run(bench.run(chosen, runs, options.limit * len(targets)))
     print(heading(), "", bench.table(), sep="\n")
+    for name, sentence in bench.missing.items():
+        print(f"{name} is left out: {sentence}", file=sys.stderr)
     for fault in bench.faults:
         print(fault, file=sys.stderr)
     if options.json:
@@ -86,11 +89,13 @@ class Bench:
     Attributes:
         results: by work and target, the figures of each run.
         faults: a line for each measurement that failed.
+        missing: by work that is left out, what to install for it.
     """
 
     def __init__(self, targets: list[Target]) -> None:
         self.results: dict[str, dict[str, list[Result]]] = {}
         self.faults: list[str] = []
+        self.missing: dict[str, str] = {}
         self._targets = targets
 
     async def run(self, names: Sequence[str], runs: int, limit: float) -> None:
@@ -98,12 +103,16 @@ class Bench:
         ends = time.monotonic() + limit
         for number in range(runs):
             for name in names:
+                if name in self.missing:
+                    continue
                 targets = self._targets[:1] if name == BARE else self._targets
                 for target in targets:
                     if time.monotonic() > ends:
                         self.faults.append(f"no time for {name} in run {number + 1}")
                         return
                     await self._take(name, target, number)
+                    if name in self.missing:
+                        break
 
     def table(self) -> str:
         """The medians."""
@@ -116,6 +125,9 @@ class Bench:
             async with asyncio.timeout(STUCK):
                 runs.append(await MEASUREMENTS[name](target))
             outcome = f"{time.monotonic() - began:.0f} s"
+        except chromium.Missing as error:
+            del self.results[name]
+            self.missing[name] = outcome = str(error)
         except Exception as error:
             # A peer may fail in any way, and the others are still worth measuring.
             self.faults.append(f"{name} of {target.name}: {error!r}")

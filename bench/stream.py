@@ -11,6 +11,7 @@ import contextlib
 import functools
 import random
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -66,6 +67,7 @@ class Publisher:
 
     Attributes:
         sent: packets so far.
+        pictures: so far.
         sequence: of the packet that was sent last.
         gap: seconds of the longest pause between two packets since it was last set to 0.
     """
@@ -75,6 +77,7 @@ class Publisher:
         endpoint: Endpoint,
         *,
         is_deaf: bool = False,
+        period: Sequence[bytes] | None = None,
         sent_at: NDArray[np.int64] | None = None,
         phase: float = 0.0,
     ) -> None:
@@ -83,12 +86,15 @@ class Publisher:
         Args:
             endpoint: where to publish.
             is_deaf: send no key frames on request, as OBS does.
+            period: access units to repeat, a key frame first; noise without it.
             sent_at: takes the time of each packet by its sequence number.
             phase: seconds to wait before the first picture, so that streams differ.
         """
         self.sent = 0
+        self.pictures = 0
         self.gap = 0.0
         self._is_deaf = is_deaf
+        self._period = pictures() if period is None else period
         self._is_asked = False
         self._key_frame = 0.0
         self._sent_at = np.zeros(1 << 16, np.int64) if sent_at is None else sent_at
@@ -145,8 +151,7 @@ class Publisher:
         return True
 
     async def _run(self) -> None:
-        period = pictures()
-        index = position = 0
+        position = 0
         await asyncio.sleep(self._phase)
         due = before = time.monotonic()
         while True:
@@ -157,10 +162,10 @@ class Publisher:
             if self._is_asked_for_key_frame():
                 position = 0
             self.gap = max(self.gap, time.monotonic() - before)
-            await self._send(period[position], index * CLOCK_RATE // RATE)
+            await self._send(self._period[position], self.pictures * CLOCK_RATE // RATE)
             before = time.monotonic()
-            index += 1
-            position = (position + 1) % len(period)
+            self.pictures += 1
+            position = (position + 1) % len(self._period)
             due += 1 / RATE
             await asyncio.sleep(max(0.0, due - before))
 

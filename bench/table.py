@@ -66,6 +66,22 @@ FIGURES: Mapping[str, Sequence[Figure]] = {
         Figure("first_frame_ms", "POST to first whole key frame, median, ms", "{:.0f}"),
         Figure("first_frame_worst_ms", "the same, worst, ms", "{:.0f}"),
     ),
+    "chromium": (
+        Figure(
+            "painted_ms",
+            "POST to first painted frame, median, ms",
+            "{:.0f}",
+            has_ratio=True,
+        ),
+        Figure("painted_worst_ms", "the same, worst, ms", "{:.0f}"),
+        Figure(
+            "behind", "frames behind an earlier viewer 1 s after the POST", "{:.0f}"
+        ),
+        Figure("behind_worst", "the same, worst", "{:.0f}"),
+        Figure("freezes", "freezes of these viewers", "{:.0f}"),
+        Figure("plis", "key frames that they asked for", "{:.0f}"),
+        Figure("dropped", "frames that they dropped", "{:.0f}"),
+    ),
 }
 
 TITLES: Mapping[str, str] = {
@@ -76,6 +92,7 @@ TITLES: Mapping[str, str] = {
     "blocked": "event loop blocked, 20 viewers",
     "joins": "200 joins, 100 watching",
     "deaf": "publisher deaf to PLI, 2 s between key frames",
+    "chromium": "the same publisher, 10 joins in Chromium",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fractions
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import av
@@ -66,8 +66,12 @@ def encode(
     bit_rate: int = 500_000,
     options: dict[str, str] | None = None,
     pixel_format: str = "yuv420p",
+    draw: Callable[[int, int, int], av.VideoFrame] = picture,
 ) -> list[Picture]:
-    """Encode a moving picture without B-frames; H.264 and H.265 are in Annex B."""
+    """Encode a moving picture without B-frames; H.264 and H.265 are in Annex B.
+
+    `draw` makes each picture of width, height and index.
+    """
     encoder = av.CodecContext.create(_ENCODERS[format], "w")
     assert isinstance(encoder, av.VideoCodecContext)
     encoder.width, encoder.height = width, height
@@ -81,7 +85,7 @@ def encode(
     encoder.options = _OPTIONS[format] | (options or {})
     pictures = []
     for index in range(frames):
-        frame = picture(width, height, index).reformat(format=pixel_format)
+        frame = draw(width, height, index).reformat(format=pixel_format)
         frame.pts = index
         pictures += encoder.encode(frame)
     pictures += encoder.encode(None)
