@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 from playwright.async_api import Page, Response
 
 from tests.e2e import browser as chromium
+from tests.support import commands
 from tests.support.server import running
 
 pytestmark = [
@@ -339,6 +342,25 @@ async def test_the_front_page_gives_addresses_for_other_programs() -> None:
         await chromium.says(front, "#whip-url", f"{server.url}/whip/it%27s%20live")
         await chromium.says(front, "#whep-url", f"{server.url}/whep/it%27s%20live")
         await chromium.says(front, "#ffmpeg-command", "-f whip")
+        await chromium.says(front, "#gstreamer-command", "whipclientsink")
         await front.click("button[value=publish]")
         await front.wait_for_url("**/tools/publish.html?id=it%27s%20live")
         assert await front.input_value("#stream") == "it's live"
+
+
+@pytest.mark.parametrize(
+    ("element", "program"),
+    [("ffmpeg-command", "ffmpeg"), ("gstreamer-command", "gst-launch-1.0")],
+)
+async def test_the_front_page_and_the_manual_show_the_same_commands(
+    element: str, program: str
+) -> None:
+    async with running() as server, chromium.browser() as context:
+        front = await context.new_page()
+        await front.goto(server.url)
+        await front.fill("#stream", "cam")
+        await chromium.says(front, "#whip-url", f"{server.url}/whip/cam")
+        text = await front.inner_text(f"#{element}")
+    (shown,) = commands.shown("docs/howto/publish.md", program)
+    here = [part.replace("http://HOST:7777", server.url) for part in shown]
+    assert shlex.split(text) == [program, *here]

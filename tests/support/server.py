@@ -41,9 +41,9 @@ class RunningServer:
             found: list[dict[str, Any]] = await response.json()
             return found
 
-    async def until_published(self, name: str) -> None:
+    async def until_published(self, name: str, timeout: float = 5.0) -> None:
         """Wait until somebody who publishes `name` is connected, by the server's account."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(timeout):
             while not any(  # noqa: ASYNC110 - the server tells nobody
                 stream["id"] == name and session["state"] == "connected"
                 for stream in await self.streams()
