@@ -8,6 +8,7 @@ import pytest
 
 from live777py.protocol.codecs import Format
 from live777py.relay import catchup
+from live777py.relay.seam import ViewerId
 
 from .support import Endpoint, Rig, Rtp, rig, rtp
 
@@ -24,6 +25,22 @@ def _send_all(
         if n % 16 == 15:
             r.turn()
     r.turn()
+
+
+def _watched_from_the_start(
+    r: Rig, *, payload_type: int = 100, timestamp_offset: int = 0
+) -> tuple[Endpoint, Endpoint, ViewerId]:
+    """A publisher that has sent nothing yet, and its one viewer."""
+    publisher, track, _ = r.stream(0, Format.H264)
+    endpoint = r.endpoint()
+    viewer = r.watch(
+        endpoint,
+        track,
+        payload_type=payload_type,
+        timestamp_offset=timestamp_offset,
+        catch_up=True,
+    )
+    return publisher, endpoint, viewer
 
 
 def _numbers(packets: list[Rtp]) -> list[int]:
@@ -243,9 +260,7 @@ def test_the_past_of_another_publisher_is_not_sent() -> None:
 
 def test_a_viewer_that_is_told_its_payload_type_late_begins_with_the_group() -> None:
     with rig() as r:
-        publisher, track, _ = r.stream(0, Format.H264)
-        endpoint = r.endpoint()
-        viewer = r.watch(endpoint, track, payload_type=-1, catch_up=True)
+        publisher, endpoint, viewer = _watched_from_the_start(r, payload_type=-1)
         _send_all(r, publisher, range(1, 3))
         _send_all(r, publisher, range(3, 9), keys=(3,))
         r.plane.set_payload_type(viewer, 102)
@@ -257,9 +272,9 @@ def test_a_viewer_that_is_told_its_payload_type_late_begins_with_the_group() -> 
 
 def test_another_payload_type_begins_with_the_group_and_time_goes_on() -> None:
     with rig() as r:
-        publisher, track, _ = r.stream(0, Format.H264)
-        endpoint = r.endpoint()
-        viewer = r.watch(endpoint, track, catch_up=True, timestamp_offset=2**32 - 9000)
+        publisher, endpoint, viewer = _watched_from_the_start(
+            r, timestamp_offset=2**32 - 9000
+        )
         r.turn()
         _send_all(r, publisher, range(6))
         r.plane.set_payload_type(viewer, 102)
@@ -281,9 +296,7 @@ def test_another_payload_type_begins_with_the_group_and_time_goes_on() -> None:
 
 def test_the_same_payload_type_changes_nothing() -> None:
     with rig() as r:
-        publisher, track, _ = r.stream(0, Format.H264)
-        endpoint = r.endpoint()
-        viewer = r.watch(endpoint, track, catch_up=True)
+        publisher, endpoint, viewer = _watched_from_the_start(r)
         r.turn()
         _send_all(r, publisher, range(6))
         r.plane.set_payload_type(viewer, 100, 101)
@@ -332,9 +345,7 @@ def test_a_viewer_without_a_path_does_not_keep_the_loop_awake() -> None:
 
 def test_a_paused_viewer_gets_nothing_and_then_goes_on_where_it_was() -> None:
     with rig() as r:
-        publisher, track, _ = r.stream(0, Format.H264)
-        endpoint = r.endpoint()
-        viewer = r.watch(endpoint, track, catch_up=True)
+        publisher, endpoint, viewer = _watched_from_the_start(r)
         r.turn()
         _send_all(r, publisher, range(6))
         r.plane.pause(viewer, True)
@@ -355,9 +366,7 @@ def test_a_paused_viewer_gets_nothing_and_then_goes_on_where_it_was() -> None:
 
 def test_after_a_long_pause_a_viewer_begins_with_the_latest_key_frame() -> None:
     with rig() as r:
-        publisher, track, _ = r.stream(0, Format.H264)
-        endpoint = r.endpoint()
-        viewer = r.watch(endpoint, track, catch_up=True)
+        publisher, endpoint, viewer = _watched_from_the_start(r)
         r.turn()
         _send_all(r, publisher, range(6))
         r.plane.pause(viewer, True)
@@ -372,9 +381,7 @@ def test_after_a_long_pause_a_viewer_begins_with_the_latest_key_frame() -> None:
 
 def test_a_pause_that_began_in_silence_ends_in_silence() -> None:
     with rig() as r:
-        publisher, track, _ = r.stream(0, Format.H264)
-        endpoint = r.endpoint()
-        viewer = r.watch(endpoint, track, payload_type=-1, catch_up=True)
+        publisher, endpoint, viewer = _watched_from_the_start(r, payload_type=-1)
         r.plane.pause(viewer, True)
         r.turn()
         _send_all(r, publisher, range(6))
