@@ -79,16 +79,17 @@ def _interpreted(name: str) -> Callable[..., int]:
     return call
 
 
-def _compiler(module: str) -> Any:
+def numba_part(module: str) -> Any:
+    """A module of numba or llvmlite, None where nothing is compiled."""
     return importlib.import_module(module) if COMPILED else None
 
 
 # Neither package has types, and neither is imported where it is not used.
-numba = _compiler("numba")
-_types = _compiler("numba.core.types")
-_extending = _compiler("numba.extending")
-_binding = _compiler("llvmlite.binding")
-_ir = _compiler("llvmlite.ir")
+numba = numba_part("numba")
+_types = numba_part("numba.core.types")
+_extending = numba_part("numba.extending")
+_binding = numba_part("llvmlite.binding")
+_ir = numba_part("llvmlite.ir")
 
 _cache_directory = cache.directory() if COMPILED else None
 if _cache_directory is not None:
@@ -106,24 +107,11 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
-def _widened(argument: Any) -> Any:
-    """The type of an argument, with every integer as an int64."""
-    argument = _types.unliteral(argument)
-    is_integer = isinstance(argument, _types.Integer)
-    return _types.int64 if is_integer else argument
-
-
 def _decorated(function: F, **options: bool) -> F:
-    result: Any = numba.njit(**_OPTIONS, **options)(function)
-    resolve = result.get_call_template
+    # Imports numba, which only exists where there is a compiler.
+    from .linking import Compiled
 
-    def get_call_template(arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        # numba would compile a function anew for each constant that it is called with.
-        widened = {name: _widened(argument) for name, argument in named.items()}
-        return resolve(tuple(_widened(argument) for argument in arguments), widened)
-
-    result.get_call_template = get_call_template
-    return cast("F", result)
+    return cast("F", Compiled(function, **_OPTIONS, **options))
 
 
 def compiled(function: F) -> F:
@@ -132,11 +120,7 @@ def compiled(function: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """As `compiled`, and always inlined.
-
-    For what runs once a packet or more often: the state is a tuple that is passed by value,
-    which costs more than what such a function does.
-    """
+    """As `compiled`, and always inlined: for what runs once a packet or more often."""
     return _decorated(function, forceinline=True) if COMPILED else function
 
 

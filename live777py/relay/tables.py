@@ -7,11 +7,13 @@ The thread is the only writer of everything here but `commands` and two words of
 from __future__ import annotations
 
 import platform
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
 from .seam import Control
+from .stateref import Referenced
 
 Table = NDArray[Any]
 #: One row of a table of records; its columns are attributes.
@@ -146,7 +148,8 @@ class Arrivals(NamedTuple):
     words: Table
 
 
-class State(NamedTuple):
+@dataclass(frozen=True)
+class State(Referenced):
     """Everything that the loop works on."""
 
     shared: Table
