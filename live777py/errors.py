@@ -122,10 +122,30 @@ class NotAuthenticated(LiveError):
     code = "not_authenticated"
 
 
+class BadToken(NotAuthenticated):
+    """There is no token, or one that is not valid; the message never quotes it."""
+
+    code = "bad_token"
+
+
 class Denied(LiveError):
     """Known, but not allowed to do this."""
 
     code = "denied"
+
+
+class NotPermitted(Denied):
+    """The token is good, but not for this."""
+
+    code = "not_permitted"
+
+    def __init__(self, right: str, stream: str) -> None:
+        where = "the whole node" if stream == "*" else f"stream {stream!r}"
+        super().__init__(
+            f"the token lacks the right to {right.lower()} {where}: ask for one that has it"
+        )
+        self.right = right
+        self.stream = stream
 
 
 class Unavailable(LiveError):
