@@ -89,6 +89,9 @@ PublicAddress = Annotated[Announced, BeforeValidator(_parse_public)]
 IceUrl = Annotated[str, BeforeValidator(_parse_ice_url)]
 Level = Literal["debug", "info", "warning", "error"]
 
+_Patience = Annotated[Count, Field(ge=-1, le=10**12)]
+Takeover = Literal["refuse", "replace"]
+IdleWhep = Literal["wait", "refuse"]
 _Timeout = Annotated[Seconds, Field(gt=0)]
 _Buffer = Annotated[Bytes, Field(ge=4096, le=2**30)]
 
@@ -180,6 +183,51 @@ class Strategy(Section):
     each_stream_max_sub: Annotated[Count, Field(ge=0, le=1_000_000)] = 65535
     """Viewers that one stream may have; more are answered 503."""
 
+    auto_delete_whip: _Patience = -1
+    """Milliseconds after which a stream is deleted whose publisher has left; -1 for never."""
+
+    auto_delete_whep: _Patience = -1
+    """Milliseconds after which a stream is deleted that nobody watches; -1 for never."""
+
+    takeover: Takeover = "refuse"
+    """A second publisher: "refuse" it while the first one lives, or "replace" the first."""
+
+    idle_whep: IdleWhep = "wait"
+    """Viewers while nobody publishes: they "wait", or are told to come back ("refuse", 409)."""
+
+    cascade_push_close_sub: Flag = False
+    """Viewers of a stream are disconnected once it is pushed to another node."""
+
+
+class StreamStrategy(Section):
+    """What differs from [strategy] for one stream."""
+
+    each_stream_max_sub: Annotated[Count, Field(ge=0, le=1_000_000)] | None = None
+    """Viewers that the stream may have."""
+
+    auto_delete_whip: _Patience | None = None
+    """Milliseconds after which its viewers are disconnected when its publisher has left."""
+
+    auto_delete_whep: _Patience | None = None
+    """Milliseconds after which its publisher is disconnected when nobody watches."""
+
+    takeover: Takeover | None = None
+    """A second publisher: "refuse" or "replace"."""
+
+    idle_whep: IdleWhep | None = None
+    """Viewers while nobody publishes: "wait" or "refuse"."""
+
+
+class DeclaredStream(Section):
+    """A stream that exists as long as the server: [stream.NAME]."""
+
+    strategy: StreamStrategy = StreamStrategy()
+    """What differs from [strategy] for this stream."""
+
+    def over(self, strategy: Strategy) -> Strategy:
+        """The strategy of this stream, given that of all."""
+        return strategy.model_copy(update=self.strategy.model_dump(exclude_none=True))
+
 
 class Log(Section):
     """What is logged, and how it looks."""
@@ -200,6 +248,9 @@ class Config(Section):
     http: Http = Http()
     webrtc: Webrtc = Webrtc()
     strategy: Strategy = Strategy()
+    stream: dict[str, DeclaredStream] = Field(default={})
+    """Streams that exist as long as the server, by name: [stream.NAME]."""
+
     log: Log = Log()
 
 
@@ -301,6 +352,8 @@ def _from_text(location: tuple[str, ...], text: str) -> object:
         )
     if annotation is int and re.fullmatch(r"\s*[+-]?\d{1,18}\s*", text, re.ASCII):
         return int(text)
+    if typing.get_origin(annotation) is dict:
+        return tomli.loads(f"value = {text}")["value"]
     if typing.get_origin(annotation) is tuple:
         if _element(annotation) is not None:
             return tomli.loads(f"value = {text}")["value"]
@@ -309,7 +362,7 @@ def _from_text(location: tuple[str, ...], text: str) -> object:
 
 
 def _element(annotation: object) -> type[Section] | None:
-    """The section that an array of tables consists of."""
+    """The section that an array of tables, or a table of tables, consists of."""
     for inner in typing.get_args(annotation):
         if isinstance(inner, type) and issubclass(inner, Section):
             return inner
@@ -318,10 +371,15 @@ def _element(annotation: object) -> type[Section] | None:
 
 def _section_at(location: Sequence[str | int]) -> type[Section]:
     section: type[Section] = Config
+    is_name = False
     for part in location:
-        if isinstance(part, str):
+        if isinstance(part, str) and not is_name:
             inner = section.model_fields[part].annotation
             section = _element(inner) or typing.cast("type[Section]", inner)
+            is_name = typing.get_origin(inner) is dict
+        else:
+            # An index of a list, or a name in a table of tables.
+            is_name = False
     return section
 
 

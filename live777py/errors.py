@@ -9,13 +9,16 @@ LiveError
 │  ├─ StreamNotFound
 │  └─ SessionNotFound
 ├─ Conflict
-│  └─ AlreadyPublishing
+│  ├─ AlreadyPublishing, TakeoverPending, NotPublished
+│  ├─ StreamExists, StreamProvisioned
+│  └─ NotAViewer, NoAnswerAwaited, StaleVersion
 ├─ Invalid
-│  ├─ InvalidName
+│  ├─ InvalidName, InvalidBody
 │  ├─ InvalidOffer ─ UnusableOffer
+│  ├─ InvalidAnswer, InvalidFragment, VersionRequired
 │  └─ UnsupportedCodec
-├─ NotAuthenticated
-├─ Denied
+├─ NotAuthenticated ─ BadToken
+├─ Denied ─ NotPermitted
 └─ Unavailable
    ├─ AtCapacity
    └─ ShuttingDown
@@ -29,9 +32,16 @@ from __future__ import annotations
 
 
 class LiveError(Exception):
-    """The root of all errors of the domain; `code` is stable and fit for logs and APIs."""
+    """The root of all errors of the domain.
+
+    Attributes:
+        code: stable, and fit for logs and APIs.
+        retry_after: seconds after which the same request may succeed, None where time alone
+            does not help.
+    """
 
     code = "error"
+    retry_after: float | None = None
 
 
 class NotFound(LiveError):
@@ -86,6 +96,89 @@ class AlreadyPublishing(Conflict):
         self.stream = stream
 
 
+class TakeoverPending(Conflict):
+    """A publisher is about to take another one's place."""
+
+    code = "takeover_pending"
+    retry_after: float | None = 2
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(
+            f"another publisher is just taking over stream {stream!r}: try again in a moment"
+        )
+        self.stream = stream
+
+
+class StreamExists(Conflict):
+    """A stream of this name exists."""
+
+    code = "stream_exists"
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(
+            f"stream {stream!r} exists already: publish to it, or delete it first"
+        )
+        self.stream = stream
+
+
+class StreamProvisioned(Conflict):
+    """The configuration declares this stream."""
+
+    code = "stream_provisioned"
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(
+            f"stream {stream!r} is declared in the configuration: change it there"
+        )
+        self.stream = stream
+
+
+class NotPublished(Conflict):
+    """A stream has no publisher, and who asked does not want to wait for one."""
+
+    code = "not_published"
+    retry_after: float | None = 2
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(
+            f"nobody publishes stream {stream!r} at the moment: try again later"
+        )
+        self.stream = stream
+
+
+class NotAViewer(Conflict):
+    """Only what a viewer is sent can be muted."""
+
+    code = "not_a_viewer"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this is a publisher's session: mute a viewer's, or stop sending"
+        )
+
+
+class NoAnswerAwaited(Conflict):
+    """A session was sent an SDP answer to no offer of ours."""
+
+    code = "no_answer_awaited"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this session awaits no SDP answer: to change it, DELETE it and POST anew"
+        )
+
+
+class StaleVersion(Conflict):
+    """A request was meant for ICE credentials that are no longer, or not yet, the session's."""
+
+    code = "stale_version"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "If-Match is not the session's current ETag: its ICE has been restarted"
+        )
+
+
 class Invalid(LiveError):
     """What was sent cannot be used; the message says what and why."""
 
@@ -108,6 +201,35 @@ class UnusableOffer(InvalidOffer):
     """A well-formed offer that asks for something this side of WHIP or WHEP cannot be."""
 
     code = "unusable_offer"
+
+
+class InvalidFragment(Invalid):
+    """An SDP fragment (RFC 8840) that is malformed."""
+
+    code = "invalid_fragment"
+
+
+class InvalidAnswer(Invalid):
+    """An SDP answer that is malformed or does not fit the offer."""
+
+    code = "invalid_answer"
+
+
+class InvalidBody(Invalid):
+    """A JSON body of the wrong shape."""
+
+    code = "invalid_body"
+
+
+class VersionRequired(Invalid):
+    """A request does not say for which ICE credentials it is meant."""
+
+    code = "version_required"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "If-Match is missing: send the ETag of the session, or * to restart ICE"
+        )
 
 
 class UnsupportedCodec(Invalid):
@@ -152,6 +274,7 @@ class Unavailable(LiveError):
     """Not now; the same request may succeed later."""
 
     code = "unavailable"
+    retry_after: float | None = 2
 
 
 class AtCapacity(Unavailable):

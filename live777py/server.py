@@ -16,8 +16,9 @@ from aiohttp import web
 
 from live777py.api.native import pages
 from live777py.api.native.app import create_app
-from live777py.config import Config
+from live777py.config import Config, Strategy
 from live777py.core.live import Live, Policy
+from live777py.core.stream import StreamPolicy
 from live777py.notation import Listen
 from live777py.rtc.engine import Engine
 
@@ -52,6 +53,8 @@ class Server:
             self._engine = await stack.enter_async_context(Engine(config.webrtc))
             live = Live(self._engine, _policy(config))
             await stack.enter_async_context(live)
+            for name, declared in config.stream.items():
+                live.provision(name, _stream_policy(declared.over(config.strategy)))
             self._http = stack.enter_context(_listen(config.http.listen))
             site = await asyncio.to_thread(pages.load)
             app = create_app(live, config.ice_servers, site)
@@ -141,9 +144,23 @@ def _policy(config: Config) -> Policy:
         create_on_publish=config.strategy.auto_create_whip,
         create_on_watch=config.strategy.auto_create_whep,
         connect_timeout=config.webrtc.connect_timeout,
-        max_viewers=config.strategy.each_stream_max_sub,
         max_sessions=config.webrtc.max_sessions,
+        stream=_stream_policy(config.strategy),
     )
+
+
+def _stream_policy(strategy: Strategy) -> StreamPolicy:
+    return StreamPolicy(
+        max_viewers=strategy.each_stream_max_sub,
+        delete_unpublished=_patience(strategy.auto_delete_whip),
+        delete_unwatched=_patience(strategy.auto_delete_whep),
+        replace_publisher=strategy.takeover == "replace",
+        refuse_waiting=strategy.idle_whep == "refuse",
+    )
+
+
+def _patience(milliseconds: int) -> float | None:
+    return None if milliseconds < 0 else milliseconds / 1000
 
 
 def _listen(listen: Listen) -> socket.socket:

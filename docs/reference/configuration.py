@@ -14,7 +14,13 @@ from pydantic import BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from live777py.config import ENVIRONMENT_PREFIX, Config, IceServer, Section
+from live777py.config import (
+    ENVIRONMENT_PREFIX,
+    Config,
+    IceServer,
+    Section,
+    StreamStrategy,
+)
 from live777py.notation import parse_size
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +61,21 @@ Each server is a table `[[ice_servers]]`. As a variable the whole list is one TO
 `LIVE777_ICE_SERVERS='[{urls = ["stun:stun.example.org:3478"]}]'`.
 """
 
+STREAM_PAGE = """\
+Each stream is a table `[stream.NAME]`; it exists as long as the server, can be neither created nor
+deleted by the API, and stays when its last session ends. What `[stream.NAME.strategy]` says goes
+for that stream instead of `[strategy]`; there, a stream that is to be deleted only loses its
+sessions.
+"""
+
+STREAM_EXAMPLE = {
+    "each_stream_max_sub": "100",
+    "auto_delete_whip": "60000",
+    "auto_delete_whep": "60000",
+    "takeover": '"replace"',
+    "idle_whep": '"refuse"',
+}
+
 ICE_EXAMPLE = {
     "urls": '["turn:turn.example.org:3478"]',
     "username": '"user"',
@@ -85,6 +106,7 @@ def sample() -> str:
         for key, field in section.model_fields.items():
             lines += [f"# {field.description}", f"{key} = {toml(field)}"]
         parts.append("\n".join(lines) + "\n")
+    parts.append(_sample_stream())
     return "\n".join(parts)
 
 
@@ -98,6 +120,10 @@ def page() -> str:
     parts.append(
         f"## [[ice_servers]]\n\n{_first_line(IceServer)}\n\n{ICE_PAGE}\n"
         f"{_table(None, IceServer)}"
+    )
+    parts.append(
+        f"## [stream.NAME.strategy]\n\n{_first_line(StreamStrategy)}\n\n{STREAM_PAGE}\n"
+        f"{_table(None, StreamStrategy)}"
     )
     return "\n".join(parts)
 
@@ -144,11 +170,22 @@ def _sample_ice_servers() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _sample_stream() -> str:
+    lines = [
+        f"# {Config.model_fields['stream'].description}",
+        "[stream]",
+        "# For each stream, with those keys that differ from [strategy]:",
+        "# [stream.cam.strategy]",
+    ]
+    for key, inner in StreamStrategy.model_fields.items():
+        lines += [f"# # {inner.description}", f"# {key} = {STREAM_EXAMPLE[key]}"]
+    return "\n".join(lines) + "\n"
+
+
 def _table(name: str | None, section: type[Section]) -> str:
     rows = ["| Key | Type | Default | Meaning |", "| --- | --- | --- | --- |"]
     for key, field in section.model_fields.items():
-        undefined = field.default is PydanticUndefined
-        default = "required" if undefined else f"`{toml(field)}`"
+        default = _default(field)
         meaning = field.description or ""
         if name is not None:
             meaning += f" Variable `{ENVIRONMENT_PREFIX}{name.upper()}__{key.upper()}`."
@@ -156,8 +193,18 @@ def _table(name: str | None, section: type[Section]) -> str:
     return "\n".join(rows) + "\n"
 
 
+def _default(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        return "required"
+    return "as in [strategy]" if field.default is None else f"`{toml(field)}`"
+
+
 def _type(field: FieldInfo) -> str:
     annotation: object = field.annotation
+    if type(None) in typing.get_args(annotation):
+        [annotation] = set(typing.get_args(annotation)) - {type(None)}
+        if typing.get_origin(annotation) is typing.Annotated:
+            annotation = typing.get_args(annotation)[0]
     if typing.get_origin(annotation) is typing.Literal:
         return " or ".join(f"`{json.dumps(v)}`" for v in typing.get_args(annotation))
     if typing.get_origin(annotation) is tuple:

@@ -7,9 +7,15 @@ that no handler can forget to ask.
 from __future__ import annotations
 
 import enum
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol
 
+from live777py.core.events import Subscription
+from live777py.core.live import Live
+from live777py.core.model import Answered, IfMatch, Restarted, Role, StreamInfo
 from live777py.errors import NotPermitted
+from live777py.protocol.codecs import Kind
 
 #: The stream of a grant that holds for all streams and for the node itself.
 ANY_STREAM = "*"
@@ -53,6 +59,140 @@ class Grant:
         if not self.permits(right, stream):
             raise NotPermitted(right.name or "", stream)
 
+    def require_any(self, stream: str) -> None:
+        """Make sure that this is for the stream, whatever may be done with it.
+
+        Raises:
+            NotPermitted: it is for another one.
+        """
+        if not any(self.permits(right, stream) for right in Right):
+            raise NotPermitted("use", stream)
+
 
 #: What everybody has where nothing is configured.
 EVERYTHING = Grant()
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What is known of a client beside its grant.
+
+    Attributes:
+        address: its IP address.
+        user_agent: what it calls itself.
+    """
+
+    address: str = ""
+    user_agent: str = ""
+
+
+class Admission(Protocol):
+    """Somebody outside who has a say in who may publish and watch."""
+
+    async def admit(
+        self, role: Role, stream: str, grant: Grant, client: Client
+    ) -> None:
+        """Ask.
+
+        Raises:
+            Denied: it was refused; the message says why if anybody told us.
+            Unavailable: nobody answered.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The verbs of `Live` for somebody with a grant.
+
+    Each raises `NotPermitted` when the grant is not for that, before anything is looked up: who
+    may not do a thing does not learn whether it would have worked. All else is said at `Live`'s
+    verb of the same name.
+
+    A session's URL is a secret; beside it any right to its stream will do.
+    """
+
+    live: Live
+    grant: Grant = EVERYTHING
+    client: Client = Client()
+    admission: Admission | None = None
+
+    async def publish(self, name: str, offer: str) -> Answered:
+        """Begin a publisher's session."""
+        self.grant.require(Right.PUBLISH, name)
+        await self._admit(Role.PUBLISH, name)
+        return await self.live.publish(name, offer)
+
+    async def subscribe(self, name: str, offer: str | None) -> Answered:
+        """Begin a viewer's session."""
+        self.grant.require(Right.SUBSCRIBE, name)
+        await self._admit(Role.SUBSCRIBE, name)
+        return await self.live.subscribe(name, offer)
+
+    def accept(self, name: str, session_id: str, answer: str) -> None:
+        """Answer an offer of ours."""
+        self.grant.require_any(name)
+        self.live.accept(name, session_id, answer)
+
+    def trickle(
+        self,
+        name: str,
+        session_id: str,
+        *,
+        ufrag: str,
+        pwd: str,
+        condition: IfMatch | None,
+    ) -> Restarted | None:
+        """Send candidates, or restart ICE."""
+        self.grant.require_any(name)
+        return self.live.trickle(
+            name, session_id, ufrag=ufrag, pwd=pwd, condition=condition
+        )
+
+    def mute(self, name: str, session_id: str, kind: Kind, *, muted: bool) -> None:
+        """Mute a kind for a viewer."""
+        self.grant.require_any(name)
+        self.live.mute(name, session_id, kind, muted=muted)
+
+    def session_version(self, name: str, session_id: str) -> str:
+        """The version of a session's ICE credentials."""
+        self.grant.require_any(name)
+        return self.live.session(name, session_id).peer.version
+
+    async def end_session(self, name: str, session_id: str) -> None:
+        """End a session."""
+        self.grant.require_any(name)
+        await self.live.end_session(name, session_id)
+
+    def streams(self) -> list[StreamInfo]:
+        """All streams."""
+        self.grant.require(Right.MANAGE)
+        return self.live.streams()
+
+    def stream(self, name: str) -> StreamInfo:
+        """One stream; any right to it will do."""
+        self.grant.require_any(name)
+        return self.live.stream(name)
+
+    def create_stream(self, name: str) -> None:
+        """Make a stream."""
+        self.grant.require(Right.MANAGE, name)
+        self.live.create_stream(name)
+
+    async def delete_stream(self, name: str) -> None:
+        """End a stream."""
+        self.grant.require(Right.MANAGE, name)
+        await self.live.delete_stream(name)
+
+    def events(self) -> AbstractContextManager[Subscription]:
+        """What happens on the node from now on."""
+        self.grant.require(Right.MANAGE)
+        return self.live.events.subscribe()
+
+    def stream_events(self, name: str) -> AbstractContextManager[Subscription]:
+        """What happens from now on, for somebody who watches one stream."""
+        self.grant.require(Right.SUBSCRIBE, name)
+        return self.live.events.subscribe()
+
+    async def _admit(self, role: Role, name: str) -> None:
+        if self.admission is not None:
+            await self.admission.admit(role, name, self.grant, self.client)

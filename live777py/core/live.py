@@ -6,24 +6,47 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from live777py.aio.scope import TaskScope
-from live777py.core.model import Answered, Role, SessionId, StreamInfo, StreamName
+from live777py.core.events import Event, Events, EventType
+from live777py.core.model import (
+    Answered,
+    IfMatch,
+    Restarted,
+    Role,
+    SessionId,
+    StreamInfo,
+    StreamName,
+)
 from live777py.core.ports import Media, PeerGone
-from live777py.core.stream import Session, Stream, stream_name
+from live777py.core.stream import Session, Stream, StreamPolicy, now_ms, stream_name
 from live777py.errors import (
     AtCapacity,
+    InvalidFragment,
     LiveError,
+    NoAnswerAwaited,
+    NotAViewer,
     SessionNotFound,
     ShuttingDown,
+    StaleVersion,
+    StreamExists,
     StreamNotFound,
+    StreamProvisioned,
+    VersionRequired,
 )
 from live777py.log import session_logger
+from live777py.protocol.codecs import Kind
 
 logger = logging.getLogger(__name__)
+
+#: Seconds in which an offer of ours must be answered (draft-ietf-wish-whep-03 section 4.3.2).
+OFFER_LIFETIME = 30.0
+
+#: ICE restarts of one session of which the old username fragments are remembered.
+MAX_RESTARTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +56,17 @@ class Policy:
     Attributes:
         create_on_publish, create_on_watch: whether an unknown name becomes a stream.
         connect_timeout: seconds in which a session must have its media connected.
-        max_viewers: of one stream.
         max_sessions: of all streams together.
+        list_ended: seconds for which sessions are listed that have ended.
+        stream: the rules of streams that have none of their own.
     """
 
     create_on_publish: bool = True
     create_on_watch: bool = True
     connect_timeout: float = 15.0
-    max_viewers: int = 65_535
     max_sessions: int = 4_096
+    list_ended: float = 30.0
+    stream: StreamPolicy = field(default_factory=StreamPolicy)
 
 
 class Live:
@@ -49,6 +74,9 @@ class Live:
 
     Enter it with `async with`; leaving it refuses new work, ends every session and waits until
     each has said goodbye to its client.
+
+    Attributes:
+        events: what happens to streams and sessions.
     """
 
     def __init__(self, media: Media, policy: Policy) -> None:
@@ -58,6 +86,8 @@ class Live:
         self._sessions: dict[SessionId, Session] = {}
         self._scope = TaskScope()
         self._closing = False
+        self._told = 0
+        self.events = Events()
 
     async def __aenter__(self) -> Self:
         await self._scope.__aenter__()
@@ -73,10 +103,23 @@ class Live:
         for session in self._sessions.values():
             session.peer.end("the server is shutting down")
         await self._scope.__aexit__(exc_type, exc, traceback)
+        for stream in tuple(self._streams.values()):
+            self._remove(stream, "the server is shutting down")
 
     def refuse_work(self) -> None:
-        """From now on every new session is refused: the first step of a shutdown."""
+        """From now on every new session is refused: the first step of a shutdown.
+
+        Whoever reads events is told that there will be no more.
+        """
         self._closing = True
+        self.events.end()
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether new sessions are refused since the node is about to stop."""
+        return self._closing
+
+    # Sessions
 
     async def publish(self, name: str, offer: str) -> Answered:
         """Answer a publisher's offer and keep its session until it ends.
@@ -84,27 +127,116 @@ class Live:
         Raises:
             Invalid: the name or the offer cannot be used.
             StreamNotFound: there is no such stream and the policy does not create it.
-            AlreadyPublishing: the stream has a publisher.
+            Conflict: the stream has a publisher that does not make room.
             Unavailable: the server is full or about to stop.
         """
-        return await self._begin(
-            Role.PUBLISH, name, offer, create=self._policy.create_on_publish
-        )
+        return await self._begin(Role.PUBLISH, name, offer)
 
-    async def subscribe(self, name: str, offer: str) -> Answered:
-        """Answer a viewer's offer and keep its session until it ends.
+    async def subscribe(self, name: str, offer: str | None) -> Answered:
+        """Answer a viewer's offer, or make one for it, and keep its session until it ends.
+
+        Args:
+            name: of the stream.
+            offer: None where the client wants ours, to be answered by `accept` within 30 s.
 
         Raises:
             Invalid: the name or the offer cannot be used, or no codec is in common.
             StreamNotFound: there is no such stream and the policy does not create it.
+            NotPublished: nobody publishes, and the policy does not let viewers wait.
             Unavailable: the server or the stream is full, or the server is about to stop.
         """
-        return await self._begin(
-            Role.SUBSCRIBE, name, offer, create=self._policy.create_on_watch
-        )
+        return await self._begin(Role.SUBSCRIBE, name, offer)
 
-    async def end_session(self, name: str, session_id: str) -> None:
+    def accept(self, name: str, session_id: str, answer: str) -> None:
+        """Take a viewer's answer to our offer.
+
+        Raises:
+            SessionNotFound: it has ended, perhaps since the answer came too late.
+            NoAnswerAwaited: there was no offer of ours, or it has been answered.
+            Invalid: the answer cannot be used; another one may be.
+        """
+        session = self.session(name, session_id)
+        if session.viewer is None or not session.awaits_answer:
+            raise NoAnswerAwaited
+        session.viewer.accept(answer)
+        session.awaits_answer = False
+        if session.deadline is not None:
+            now = asyncio.get_running_loop().time()
+            session.deadline.reschedule(now + self._policy.connect_timeout)
+
+    def trickle(
+        self,
+        name: str,
+        session_id: str,
+        *,
+        ufrag: str,
+        pwd: str,
+        condition: IfMatch | None,
+    ) -> Restarted | None:
+        """Take what a client says of its ICE: candidates, or a restart.
+
+        We are an ICE-lite agent: candidates of the other side are of no use to us.
+
+        Args:
+            name: of the stream.
+            session_id: of the session.
+            ufrag, pwd: of the client, "" where it does not say.
+            condition: for which credentials of ours this is meant.
+
+        Returns:
+            The new credentials after a restart, None where only candidates came.
+
+        Raises:
+            SessionNotFound: it has ended already, or never was in this stream.
+            VersionRequired: there is no condition.
+            StaleVersion: it is meant for other credentials than the session's.
+            InvalidFragment: a restart without a password.
+        """
+        session = self.session(name, session_id)
+        peer = session.peer
+        if condition is None:
+            raise VersionRequired
+        if not condition.matches(peer.version) or ufrag in session.past_ufrags:
+            raise StaleVersion
+        if ufrag in ("", peer.remote_ufrag) or not peer.remote_ufrag:
+            return None
+        if not pwd:
+            raise InvalidFragment("an ICE restart needs ice-pwd beside ice-ufrag")
+        if len(session.past_ufrags) >= MAX_RESTARTS:
+            raise AtCapacity(
+                f"ICE was restarted {MAX_RESTARTS} times in this session: POST a new one"
+            )
+        session.past_ufrags.add(peer.remote_ufrag)
+        fragment = peer.restart(ufrag, pwd)
+        session_logger(logger, name, session.id).info("ICE restarts")
+        return Restarted(fragment, peer.version)
+
+    def mute(self, name: str, session_id: str, kind: Kind, *, muted: bool) -> None:
+        """Send a viewer no more of a kind, or send it again.
+
+        Raises:
+            SessionNotFound: it has ended already, or never was in this stream.
+            NotAViewer: it is a publisher's.
+        """
+        session = self.session(name, session_id)
+        if session.viewer is None:
+            raise NotAViewer
+        session.viewer.mute(kind, muted)
+
+    async def end_session(
+        self, name: str, session_id: str, reason: str = "ended by its client (DELETE)"
+    ) -> None:
         """End a session and wait until its peer has been told.
+
+        Raises:
+            SessionNotFound: it has ended already, or never was in this stream.
+        """
+        session = self.session(name, session_id)
+        session.peer.end(reason)
+        await session.ended.wait()
+
+    def session(self, name: str, session_id: str) -> Session:
+        """The session of this id, for as long as nobody awaits anything.
 
         Raises:
             SessionNotFound: it has ended already, or never was in this stream.
@@ -112,19 +244,78 @@ class Live:
         session = self._sessions.get(SessionId(session_id))
         if session is None or session.stream.name != name:
             raise SessionNotFound(name, session_id)
-        session.peer.end("ended by its client (DELETE)")
-        await session.ended.wait()
+        return session
+
+    # Streams
 
     def streams(self) -> list[StreamInfo]:
         """Snapshots of all streams, by name."""
-        return [self._streams[name].info() for name in sorted(self._streams)]
+        oldest = self._oldest()
+        return [self._streams[name].info(oldest) for name in sorted(self._streams)]
 
-    async def _begin(
-        self, role: Role, name: str, offer: str, *, create: bool
-    ) -> Answered:
+    def stream(self, name: str) -> StreamInfo:
+        """A snapshot of one stream.
+
+        Raises:
+            StreamNotFound: there is none of this name.
+        """
+        return self._stream(name).info(self._oldest())
+
+    def create_stream(self, name: str) -> None:
+        """Make a stream that stays without sessions until it is deleted.
+
+        Raises:
+            InvalidName: it cannot be a name.
+            StreamExists, StreamProvisioned: there is one of this name.
+            Unavailable: there is no room, or the server is about to stop.
+        """
+        checked = stream_name(name)
+        if self._closing:
+            raise ShuttingDown
+        stream = self._streams.get(checked)
+        if stream is not None:
+            raise (StreamProvisioned if stream.is_provisioned else StreamExists)(name)
+        self._after(self._create(checked, self._policy.stream, is_kept=True))
+
+    def provision(self, name: str, policy: StreamPolicy) -> None:
+        """Make a stream of the configuration, which stays as long as the node.
+
+        Raises:
+            InvalidName: it cannot be a name.
+            AtCapacity: there is no room.
+        """
+        self._create(stream_name(name), policy, is_kept=True, is_provisioned=True)
+
+    async def delete_stream(self, name: str) -> None:
+        """End a stream and all its sessions; returns when they have ended.
+
+        Raises:
+            StreamNotFound: there is none of this name.
+            StreamProvisioned: the configuration asked for it.
+        """
+        stream = self._stream(name)
+        if stream.is_provisioned:
+            raise StreamProvisioned(name)
+        sessions = list(stream.sessions)
+        self._remove(stream, "the stream was deleted")
+        for session in sessions:
+            await session.ended.wait()
+
+    # Inside.
+
+    def _stream(self, name: str) -> Stream:
+        try:
+            return self._streams[StreamName(name)]
+        except KeyError:
+            raise StreamNotFound(name) from None
+
+    def _oldest(self) -> int:
+        return now_ms() - round(self._policy.list_ended * 1000)
+
+    async def _begin(self, role: Role, name: str, offer: str | None) -> Answered:
         # From here to scope.start there is no await: the place in the stream is taken before
         # anybody else can run, and _run gives it back however it ends.
-        session = self._attach(role, stream_name(name), create=create)
+        session = self._attach(role, stream_name(name))
         try:
             sdp = await self._scope.start(self._run, session, offer)
         finally:
@@ -133,7 +324,7 @@ class Live:
                 self._detach(session)
         return Answered(session.id, sdp, session.peer.version)
 
-    def _attach(self, role: Role, name: StreamName, *, create: bool) -> Session:
+    def _attach(self, role: Role, name: StreamName) -> Session:
         if self._closing:
             raise ShuttingDown
         if len(self._sessions) >= self._policy.max_sessions:
@@ -143,60 +334,137 @@ class Live:
             )
         stream = self._streams.get(name)
         if stream is None:
-            if not create:
+            if not self._creates(role):
                 raise StreamNotFound(name)
-            relay = self._media.relay(name)
-            stream = Stream(name, relay, self._policy.max_viewers)
-            self._streams[name] = stream
+            stream = self._create(name, self._policy.stream)
         try:
             session = stream.attach(role)
         except LiveError:
-            self._drop_if_idle(stream)
+            self._after(stream)
             raise
         self._sessions[session.id] = session
+        self._after(stream)
         return session
 
-    def _detach(self, session: Session) -> None:
+    def _creates(self, role: Role) -> bool:
+        """Whether an unknown name becomes a stream for a session of this role."""
+        if role is Role.PUBLISH:
+            return self._policy.create_on_publish
+        # Who may not wait for a publisher has nothing to gain from an empty stream.
+        return self._policy.create_on_watch and not self._policy.stream.refuse_waiting
+
+    def _create(
+        self,
+        name: StreamName,
+        policy: StreamPolicy,
+        *,
+        is_kept: bool = False,
+        is_provisioned: bool = False,
+    ) -> Stream:
+        stream = Stream(
+            name,
+            self._media.relay(name),
+            policy,
+            is_kept=is_kept,
+            is_provisioned=is_provisioned,
+        )
+        self._streams[name] = stream
+        self._tell(EventType.STREAM_UP, stream)
+        return stream
+
+    def _detach(self, session: Session, reason: str = "", cause: str = "") -> None:
+        was_connected = session.is_connected
         session.stream.detach(session)
         del self._sessions[session.id]
         session.ended.set()
-        self._drop_if_idle(session.stream)
+        if was_connected:
+            is_publisher = session.role is Role.PUBLISH
+            self._tell(
+                EventType.PUBLISH_DOWN if is_publisher else EventType.SUBSCRIBE_DOWN,
+                session.stream,
+                session,
+                reason=reason,
+                cause=cause,
+            )
+        elif session.is_answered:
+            self._tell(
+                EventType.SESSION_FAILED,
+                session.stream,
+                session,
+                reason=reason,
+                cause=cause,
+            )
+        self._after(session.stream)
 
-    def _drop_if_idle(self, stream: Stream) -> None:
-        if stream.is_idle:
-            del self._streams[stream.name]
-            stream.relay.close()
+    def _after(self, stream: Stream) -> None:
+        """See to a stream's end after something has changed."""
+        if stream.is_removed:
+            if stream.is_idle:
+                stream.relay.close()
+            return
+        if stream.timer is not None:
+            stream.timer.cancel()
+            stream.timer = None
+        deadline = stream.deadline
+        if deadline is not None:
+            loop = asyncio.get_running_loop()
+            delay = max(0.0, deadline - time.monotonic())
+            stream.timer = loop.call_later(delay, self._expire, stream)
+        elif stream.is_idle and not stream.is_kept:
+            self._remove(stream, "its last session has ended")
+
+    def _expire(self, stream: Stream) -> None:
+        """A stream was without a publisher or without viewers for as long as it may be."""
+        stream.timer = None
+        reason = "the stream had no publisher or no viewer for as long as it may"
+        if not stream.is_provisioned:
+            self._remove(stream, reason)
+            return
+        for session in tuple(stream.sessions):
+            session.peer.end(reason)
+
+    def _remove(self, stream: Stream, reason: str) -> None:
+        """Take a stream's name away and end its sessions; the last one closes the relay."""
+        del self._streams[stream.name]
+        stream.is_removed = True
+        if stream.timer is not None:
+            stream.timer.cancel()
+            stream.timer = None
+        for session in tuple(stream.sessions):
+            session.peer.end(reason)
+        self._tell(EventType.STREAM_DOWN, stream, reason=reason)
+        self._after(stream)
 
     async def _run(
-        self, started: Callable[[str], None], session: Session, offer: str
+        self, started: Callable[[str], None], session: Session, offer: str | None
     ) -> None:
         """The whole life of a session."""
         log = session_logger(logger, session.stream.name, session.id)
         session.has_begun = True
-        reason = "internal error"
+        reason, cause = "internal error", "internal_error"
         began = time.monotonic()
-        answered = False
         try:
             async with session.peer as peer:
-                answer = await peer.answer(offer)
+                answer = await _negotiate(session, offer)
                 log.info("%s session begins", session.role.value)
-                answered = True
+                session.is_answered = True
                 started(answer)
                 try:
-                    async with asyncio.timeout(self._policy.connect_timeout):
-                        await peer.connected()
-                except TimeoutError:
-                    reason = f"not connected within {self._policy.connect_timeout:g} s"
+                    await self._connect(session)
                 except PeerGone as gone:
-                    reason = str(gone)
+                    reason, cause = str(gone), gone.cause
                 else:
-                    reason = await peer.gone()
+                    self._connected(session, time.monotonic() - began)
+                    reason, cause = await peer.gone(), "ended"
         except asyncio.CancelledError:
-            reason = "the server is shutting down"
+            reason, cause = "the server is shutting down", "ended"
+            raise
+        except LiveError as refused:
+            reason, cause = str(refused), refused.code
             raise
         finally:
-            self._detach(session)
-            if answered:
+            self._detach(session, reason, cause)
+            if session.is_answered:
                 seconds = time.monotonic() - began
                 log.info(
                     "%s session ends after %.1f s: %s",
@@ -204,3 +472,75 @@ class Live:
                     seconds,
                     reason,
                 )
+
+    async def _connect(self, session: Session) -> None:
+        """Wait until a session's media can flow.
+
+        Raises:
+            PeerGone: it never will, or not in time.
+        """
+        limit = self._policy.connect_timeout
+        if session.awaits_answer:
+            limit = OFFER_LIFETIME
+        try:
+            # `accept` moves the deadline.
+            async with asyncio.timeout(limit) as session.deadline:
+                await session.peer.connected()
+        except TimeoutError:
+            if session.awaits_answer:
+                reason = f"our offer was not answered within {OFFER_LIFETIME:g} s"
+                raise PeerGone(reason, "not_answered") from None
+            reason = f"not connected within {self._policy.connect_timeout:g} s"
+            raise PeerGone(reason, "not_connected") from None
+        finally:
+            session.deadline = None
+
+    def _connected(self, session: Session, elapsed: float) -> None:
+        replaced = session.stream.promote(session)
+        if replaced is not None:
+            replaced.peer.end("another publisher took its place")
+        is_publisher = session.role is Role.PUBLISH
+        self._tell(
+            EventType.PUBLISH_UP if is_publisher else EventType.SUBSCRIBE_UP,
+            session.stream,
+            session,
+            elapsed=elapsed,
+        )
+
+    def _tell(
+        self,
+        type: EventType,
+        stream: Stream,
+        session: Session | None = None,
+        *,
+        reason: str = "",
+        cause: str = "",
+        elapsed: float = 0.0,
+    ) -> None:
+        self._told += 1
+        self.events.tell(
+            Event(
+                number=self._told,
+                type=type,
+                at=now_ms(),
+                stream=stream.name,
+                publishers=stream.connected(Role.PUBLISH),
+                viewers=stream.connected(Role.SUBSCRIBE),
+                session=None if session is None else session.id,
+                role=None if session is None else session.role,
+                cascade=None if session is None else session.cascade,
+                reason=reason,
+                cause=cause,
+                elapsed=elapsed,
+            )
+        )
+
+
+async def _negotiate(session: Session, offer: str | None) -> str:
+    """The answer to a client's offer, or an offer for one that made none."""
+    if offer is not None:
+        return await session.peer.answer(offer)
+    if session.viewer is None:
+        raise RuntimeError("publishers make their own offers")
+    session.awaits_answer = True
+    return await session.viewer.offer()

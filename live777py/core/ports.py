@@ -9,18 +9,28 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol, Self
 
-from live777py.core.model import PeerState
+from live777py.core.model import PeerState, Traffic
 from live777py.protocol.codecs import Codec, Kind
 
 
 class PeerGone(Exception):
-    """A peer ended before it was connected; the text is the reason."""
+    """A peer ended before it was connected; the text is the reason.
+
+    Attributes:
+        cause: the reason as a word of a small set, for counting.
+    """
+
+    def __init__(self, reason: str, cause: str = "ended") -> None:
+        super().__init__(reason)
+        self.cause = cause
 
 
 class Peer(Protocol):
     """One peer connection, entered with `async with`, closed whatever happens inside.
 
     The order is: enter, `answer`, `connected`, `gone`, leave. `end` may be called at any time.
+
+    A publisher takes the place of the one before when it is connected, not sooner.
     """
 
     @property
@@ -30,6 +40,18 @@ class Peer(Protocol):
     @property
     def version(self) -> str:
         """Identifies the current ICE credentials."""
+
+    @property
+    def remote_ufrag(self) -> str:
+        """The client's current ICE username fragment; "" before the answer."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """What it has sent or was sent; stays what it was when the peer ends."""
+
+    @property
+    def silence(self) -> float:
+        """Seconds since anything authenticated came."""
 
     async def __aenter__(self) -> Self:
         """Take a place in the engine.
@@ -53,6 +75,13 @@ class Peer(Protocol):
             Invalid: the offer is malformed, unusable or without a common codec.
         """
 
+    def restart(self, ufrag: str, pwd: str) -> str:
+        """Restart ICE for a client with these new credentials; media flows on.
+
+        Returns:
+            An SDP fragment with new credentials of ours and all candidates.
+        """
+
     async def connected(self) -> None:
         """Wait until media can flow.
 
@@ -67,6 +96,30 @@ class Peer(Protocol):
         """End the peer: `connected` raises, or `gone` returns, with this reason."""
 
 
+class ViewerPeer(Peer, Protocol):
+    """A peer that is sent a stream; it may be the one who offers.
+
+    Then the order is: enter, `offer`, `accept`, `connected`, `gone`, leave.
+    """
+
+    async def offer(self) -> str:
+        """Offer what is being published, or all that may be.
+
+        Raises:
+            NotPublished: there is nothing to offer.
+        """
+
+    def accept(self, answer: str) -> None:
+        """Take the answer to the offer, without which it is never connected.
+
+        Raises:
+            Invalid: the answer is malformed or does not fit; another one may be tried.
+        """
+
+    def mute(self, kind: Kind, muted: bool) -> None:
+        """Send no more of this kind, or send it again; one that it never had is fine."""
+
+
 class Relay(Protocol):
     """The tracks of one stream, which live as long as the stream does."""
 
@@ -75,9 +128,12 @@ class Relay(Protocol):
         """What is being published, by kind; empty when nothing is."""
 
     def publisher(self) -> Peer:
-        """A peer whose media goes into these tracks; one at a time."""
+        """A peer whose media goes into these tracks once it is connected.
 
-    def viewer(self) -> Peer:
+        The publication of the one before ends at that moment.
+        """
+
+    def viewer(self) -> ViewerPeer:
         """A peer that is sent these tracks."""
 
     def close(self) -> None:

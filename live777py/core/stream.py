@@ -1,4 +1,4 @@
-"""A stream and its sessions: who publishes, who watches, since when."""
+"""A stream and its sessions: who publishes, who watches, since when, and how it all ends."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import asyncio
 import secrets
 import time
 import unicodedata
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 from live777py.core.model import (
+    NO_TRAFFIC,
+    Cascade,
     Milliseconds,
+    PeerState,
     Role,
     SessionId,
     SessionInfo,
@@ -17,8 +22,14 @@ from live777py.core.model import (
     StreamInfo,
     StreamName,
 )
-from live777py.core.ports import Peer, Relay
-from live777py.errors import AlreadyPublishing, AtCapacity, InvalidName
+from live777py.core.ports import Peer, Relay, ViewerPeer
+from live777py.errors import (
+    AlreadyPublishing,
+    AtCapacity,
+    InvalidName,
+    NotPublished,
+    TakeoverPending,
+)
 
 #: The longest stream name, in bytes of UTF-8.
 MAX_NAME_BYTES = 255
@@ -29,6 +40,13 @@ CONTROLS = frozenset({"Cc", "Zl", "Zp", "Cs"})
 
 #: Characters that turn the direction of what follows them: one name could look like another.
 BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+#: Seconds without an authenticated packet after which a connected publisher counts as dead for
+#: one that wants its place: encoders reconnect faster than consent expires.
+DEAD_AFTER = 2.0
+
+#: Ended sessions of one side that are remembered at most.
+MAX_ENDED = 100
 
 
 def stream_name(text: str) -> StreamName:
@@ -56,91 +74,264 @@ def now_ms() -> Milliseconds:
     return time.time_ns() // 1_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class StreamPolicy:
+    """The rules of one stream.
+
+    Attributes:
+        max_viewers: that it may have at once.
+        delete_unpublished: seconds after which a stream ends whose publisher has left, None for
+            never.
+        delete_unwatched: seconds after which a stream ends that has no viewer, None for never.
+        replace_publisher: whether a second publisher takes the place of the first; otherwise it
+            is refused while the first lives.
+        refuse_waiting: whether viewers are refused while nobody publishes.
+    """
+
+    max_viewers: int = 65_535
+    delete_unpublished: float | None = None
+    delete_unwatched: float | None = None
+    replace_publisher: bool = False
+    refuse_waiting: bool = False
+
+
 @dataclass(eq=False, slots=True)
 class Session:
     """One WHIP or WHEP client's place in a stream.
 
     The id has 128 random bits: who knows it may use the session (RFC 9725 section 5). `ended` is
     set once the peer has left and the place has been given back.
+
+    Attributes:
+        viewer: the peer of a viewer, None for a publisher's.
+        awaits_answer: the offer was ours, and the client has not answered it yet.
+        deadline: until when it must be connected, while it is not.
+        past_ufrags: of the client, from before its ICE restarts.
     """
 
     role: Role
     stream: Stream
     peer: Peer
+    viewer: ViewerPeer | None = None
     id: SessionId = field(default_factory=lambda: SessionId(secrets.token_hex(16)))
     created_at: Milliseconds = field(default_factory=now_ms)
+    cascade: Cascade | None = None
     has_begun: bool = False
+    is_answered: bool = False
+    is_connected: bool = False
+    awaits_answer: bool = False
+    deadline: asyncio.Timeout | None = None
+    past_ufrags: set[str] = field(default_factory=set)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def info(self) -> SessionInfo:
         """A snapshot."""
-        return SessionInfo(self.id, self.created_at, self.peer.state)
+        return SessionInfo(
+            self.id,
+            self.created_at,
+            self.peer.state,
+            traffic=self.peer.traffic,
+            cascade=self.cascade,
+        )
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it was connected and nothing has come from it for a while."""
+        return (
+            self.peer.state is PeerState.CONNECTED and self.peer.silence >= DEAD_AFTER
+        )
+
+
+class _Side:
+    """What a stream remembers of one of its sides."""
+
+    def __init__(self, left_at: Milliseconds) -> None:
+        self.left_at = left_at
+        #: On the monotonic clock; None while somebody is attached, and before anybody was.
+        self.empty_since: float | None = None
+        self.traffic = NO_TRAFFIC
+        self.ended: deque[SessionInfo] = deque(maxlen=MAX_ENDED)
+
+    def occupy(self) -> None:
+        self.left_at = 0
+        self.empty_since = None
+
+    def bury(self, session: Session) -> None:
+        """Keep what is to be known of a session that has ended."""
+        traffic = replace(session.peer.traffic, bitrate=0)
+        self.traffic += traffic
+        self.ended.append(
+            replace(
+                session.info(),
+                state=PeerState.CLOSED,
+                left_at=now_ms(),
+                traffic=traffic,
+            )
+        )
+
+    def leave(self) -> None:
+        self.left_at = now_ms()
+        self.empty_since = time.monotonic()
+
+    def info(self, sessions: list[Session], oldest: Milliseconds) -> SideInfo:
+        while self.ended and self.ended[0].left_at <= oldest:
+            self.ended.popleft()
+        living = tuple(session.info() for session in sessions)
+        traffic = sum((info.traffic for info in living), self.traffic)
+        return SideInfo(self.left_at, (*living, *self.ended), traffic)
 
 
 class Stream:
     """A name with at most one publisher and any number of viewers.
 
     `Live` alone attaches and detaches sessions. The relay lives as long as the stream, so a
-    viewer's numbering goes on when one publisher follows another.
+    viewer's numbering goes on when one publisher follows another. While a second publisher takes
+    over from the first there are two of them: `publisher`, and its `successor` until that is
+    connected.
+
+    Attributes:
+        is_kept: it stays when its last session ends, since somebody asked for it.
+        is_provisioned: the configuration asked for it.
+        is_removed: it has no name any more, only sessions that are about to end.
+        timer: of `Live`, for when the stream is due to end by itself.
     """
 
-    def __init__(self, name: StreamName, relay: Relay, max_viewers: int) -> None:
+    def __init__(
+        self,
+        name: StreamName,
+        relay: Relay,
+        policy: StreamPolicy,
+        *,
+        is_kept: bool = False,
+        is_provisioned: bool = False,
+    ) -> None:
         self.name = name
         self.relay = relay
+        self.policy = policy
         self.created_at = now_ms()
+        self.is_kept = is_kept
+        self.is_provisioned = is_provisioned
+        self.is_removed = False
+        self.timer: asyncio.TimerHandle | None = None
         self.publisher: Session | None = None
+        self.successor: Session | None = None
         self.viewers: dict[SessionId, Session] = {}
-        self._max_viewers = max_viewers
-        self._published_until: Milliseconds = 0
-        self._watched_until: Milliseconds = self.created_at
+        self._published = _Side(0)
+        self._watched = _Side(self.created_at)
+        self._watched.empty_since = time.monotonic()
 
     @property
     def is_idle(self) -> bool:
         """Nobody publishes and nobody watches."""
         return self.publisher is None and not self.viewers
 
+    @property
+    def publishers(self) -> list[Session]:
+        """Those that publish or are about to, the one whose turn it is first."""
+        return [s for s in (self.publisher, self.successor) if s is not None]
+
+    @property
+    def sessions(self) -> Iterator[Session]:
+        """All of them."""
+        yield from self.publishers
+        yield from self.viewers.values()
+
+    @property
+    def deadline(self) -> float | None:
+        """When it is due to end by itself, on the monotonic clock; None for never."""
+        due = [
+            side.empty_since + patience
+            for side, patience in (
+                (self._published, self.policy.delete_unpublished),
+                (self._watched, self.policy.delete_unwatched),
+            )
+            if side.empty_since is not None and patience is not None
+        ]
+        return min(due, default=None)
+
     def attach(self, role: Role) -> Session:
         """Take a place for a new session; atomic, so that of two publishers one wins.
 
         Raises:
             AlreadyPublishing: somebody publishes, or is about to.
+            TakeoverPending: somebody else is about to take the place of a dead publisher.
+            NotPublished: the policy refuses viewers while nobody publishes.
             AtCapacity: the stream has as many viewers as it may have.
         """
         if role is Role.PUBLISH:
-            if self.publisher is not None:
-                raise AlreadyPublishing(self.name)
-            session = Session(role, self, self.relay.publisher())
-            self.publisher = session
-            self._published_until = 0
-            return session
-        if len(self.viewers) >= self._max_viewers:
+            return self._attach_publisher()
+        if self.policy.refuse_waiting and not self.relay.codecs:
+            raise NotPublished(self.name)
+        if len(self.viewers) >= self.policy.max_viewers:
             raise AtCapacity(
-                f"stream {self.name!r} has {self._max_viewers} viewers, as many as "
+                f"stream {self.name!r} has {self.policy.max_viewers} viewers, as many as "
                 "[strategy] each_stream_max_sub allows"
             )
-        session = Session(role, self, self.relay.viewer())
+        viewer = self.relay.viewer()
+        session = Session(role, self, viewer, viewer)
         self.viewers[session.id] = session
-        self._watched_until = 0
+        self._watched.occupy()
         return session
+
+    def _attach_publisher(self) -> Session:
+        if self.publisher is None:
+            self.publisher = Session(Role.PUBLISH, self, self.relay.publisher())
+            self._published.occupy()
+            return self.publisher
+        if not (self.policy.replace_publisher or self.publisher.is_dead):
+            raise AlreadyPublishing(self.name)
+        if self.successor is not None:
+            if not self.policy.replace_publisher:
+                raise TakeoverPending(self.name)
+            self.successor.peer.end("yet another publisher came")
+        self.successor = Session(Role.PUBLISH, self, self.relay.publisher())
+        return self.successor
+
+    def promote(self, session: Session) -> Session | None:
+        """Note that a session is connected; the publisher whose place it has taken, if any."""
+        session.is_connected = True
+        if session is not self.successor:
+            return None
+        replaced = self.publisher
+        self.publisher, self.successor = session, None
+        return replaced
 
     def detach(self, session: Session) -> None:
         """Give a session's place back."""
-        if session.role is Role.PUBLISH:
-            self.publisher = None
-            self._published_until = now_ms()
-        else:
+        side = self._published if session.role is Role.PUBLISH else self._watched
+        if session.is_answered:
+            # Nobody ever heard of a session that was refused.
+            side.bury(session)
+        session.is_connected = False
+        if session.role is Role.SUBSCRIBE:
             del self.viewers[session.id]
             if not self.viewers:
-                self._watched_until = now_ms()
+                side.leave()
+            return
+        if session is self.successor:
+            self.successor = None
+        elif session is self.publisher:
+            self.publisher, self.successor = self.successor, None
+            if self.publisher is None:
+                side.leave()
 
-    def info(self) -> StreamInfo:
-        """A snapshot."""
-        publisher = () if self.publisher is None else (self.publisher.info(),)
-        viewers = tuple(session.info() for session in self.viewers.values())
+    def connected(self, role: Role) -> int:
+        """How many sessions of a role are connected."""
+        if role is Role.PUBLISH:
+            return sum(session.is_connected for session in self.publishers)
+        return sum(session.is_connected for session in self.viewers.values())
+
+    def info(self, oldest: Milliseconds) -> StreamInfo:
+        """A snapshot.
+
+        Args:
+            oldest: sessions that had ended by then are not listed any more.
+        """
         return StreamInfo(
             name=self.name,
             created_at=self.created_at,
-            publish=SideInfo(self._published_until, publisher),
-            subscribe=SideInfo(self._watched_until, viewers),
+            publish=self._published.info(self.publishers, oldest),
+            subscribe=self._watched.info(list(self.viewers.values()), oldest),
             codecs=tuple(self.relay.codecs.values()),
+            is_provisioned=self.is_provisioned,
         )

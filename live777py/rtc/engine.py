@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from live777py.config import Webrtc
-from live777py.core.ports import Media, Peer, Relay
+from live777py.core.ports import Media, Peer, Relay, ViewerPeer
 from live777py.protocol.codecs import Codec, Kind
 from live777py.relay.plane import Plane
 from live777py.relay.settings import PlaneSettings
@@ -119,7 +119,7 @@ class StreamRelay(Relay):
         """A peer whose media goes into the tracks."""
         return Publisher(self._resources, self._tracks)
 
-    def viewer(self) -> Peer:
+    def viewer(self) -> ViewerPeer:
         """A peer that is sent the tracks."""
         return Viewer(self._resources, self._tracks)
 

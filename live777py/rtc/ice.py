@@ -136,6 +136,11 @@ class IceAgent:
         return self._session.local.ufrag
 
     @property
+    def remote_ufrag(self) -> str:
+        """The client's current username fragment; "" before it is known."""
+        return self._session.remote_ufrag or ""
+
+    @property
     def ufrags(self) -> tuple[str, ...]:
         """Local username fragments that are valid now: two while a restart is under way."""
         sessions = [self._session]

@@ -64,15 +64,16 @@ class RoundTrip:
     """The time from a request to its answer, smoothed, in nanoseconds."""
 
     def __init__(self) -> None:
-        self._smoothed: int | None = None
+        #: None until there was one.
+        self.smoothed: int | None = None
 
     def measured(self, sample: int) -> None:
         """A request was answered after this time."""
         sample = max(0, min(PATIENCE, sample))
-        if self._smoothed is None:
-            self._smoothed = sample
+        if self.smoothed is None:
+            self.smoothed = sample
         else:
-            self._smoothed += (sample - self._smoothed) // 8
+            self.smoothed += (sample - self.smoothed) // 8
 
     @property
     def interval(self) -> int:
@@ -80,7 +81,7 @@ class RoundTrip:
 
         A quarter more than usual, or half of all answers would cross a second request.
         """
-        usual = DEFAULT_ROUND_TRIP if self._smoothed is None else self._smoothed
+        usual = DEFAULT_ROUND_TRIP if self.smoothed is None else self.smoothed
         return max(MIN_INTERVAL, min(MAX_INTERVAL, usual * 5 // 4))
 
 
@@ -106,6 +107,11 @@ class Losses:
         self.counters = LossCounters()
         #: When to call `due`; None while nothing is missing.
         self.next_deadline: int | None = None
+
+    @property
+    def round_trip(self) -> int | None:
+        """From a request to its answer in nanoseconds, None until there was one."""
+        return self._round_trip.smoothed
 
     @property
     def ssrc(self) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from live777py.errors import Invalid, InvalidOffer
+from live777py.errors import InvalidAnswer, InvalidOffer
 from live777py.protocol.candidate import Candidate
 from live777py.protocol.codecs import Codec, Kind
 from live777py.protocol.sdp import (
@@ -44,12 +44,6 @@ _PWD = re.compile(r"[0-9A-Za-z+/=_-]{22,256}")
 _DIGEST = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2})*")
 _SSRC = re.compile(r"([0-9]{1,10})(?: .*)?")
 _GROUP = re.compile(r"FID ([0-9]{1,10}) ([0-9]{1,10})")
-
-
-class InvalidAnswer(Invalid):
-    """The other server's answer is malformed, or lacks something that WebRTC needs."""
-
-    code = "invalid_answer"
 
 
 def _h264(profile_level_id: str) -> Codec:
@@ -167,7 +161,12 @@ def watched(kinds: Iterable[Kind] = ("video", "audio")) -> tuple[OutgoingMedia, 
 
 
 def write_offer(
-    media: Sequence[OutgoingMedia], local: LocalParameters, *, session: int, cname: str
+    media: Sequence[OutgoingMedia],
+    local: LocalParameters,
+    *,
+    session: int,
+    cname: str,
+    is_lite: bool = False,
 ) -> str:
     """Write an offer that publishes where a section has an SSRC, and watches elsewhere.
 
@@ -176,6 +175,7 @@ def write_offer(
         local: our side; the candidates go into the first section.
         session: a number that no other session of ours has.
         cname: the name of what we send (RFC 3550 section 6.5.1).
+        is_lite: our side only answers connectivity checks (RFC 8445 section 2.5).
     """
     payload_types = iter(_DYNAMIC)
     sections = tuple(
@@ -187,6 +187,7 @@ def write_offer(
         SessionDescription(
             attributes=(
                 ("group", f"BUNDLE {mids}"),
+                *((("ice-lite", None),) if is_lite else ()),
                 ("ice-options", ICE_OPTIONS),
                 ("msid-semantic", "WMS *"),
             ),

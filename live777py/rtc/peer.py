@@ -6,18 +6,20 @@ import asyncio
 import logging
 import time
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
 from live777py.aio.finish import finish
-from live777py.core.model import PeerState
+from live777py.core.model import PeerState, Traffic
 from live777py.core.ports import Peer, PeerGone
-from live777py.protocol import rtcp
+from live777py.protocol import rtcp, sdpfrag
 from live777py.protocol.candidate import Candidate
 from live777py.protocol.rtp import Malformed
 from live777py.relay.plane import Plane
 from live777py.relay.seam import Path, PeerId, SrtpKeys
+from live777py.rtc.answer import ICE_OPTIONS
 from live777py.rtc.dtls import Certificate, Dtls, HandshakeFailed
 from live777py.rtc.ice import IceAgent
 from live777py.rtc.negotiation import LocalParameters, RemoteParameters
@@ -31,6 +33,9 @@ logger = logging.getLogger(__name__)
 TICK = 1.0
 
 NANOSECONDS = 1_000_000_000
+
+#: Ticks over which the bitrate is taken.
+BITRATE_TICKS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,9 @@ class RtcPeer(Peer):
     Its life: `async with` takes a place in the plane, `answer` negotiates, `connected` waits for
     a valid ICE path and runs the DTLS handshake, `gone` waits for the end. All else happens in
     callbacks of the transport and in one timer; there is no task.
+
+    Who makes an offer itself (`_local`, sent to the client) calls `_agreed` with what the client
+    answered.
     """
 
     def __init__(self, resources: Resources, tracks: StreamTracks) -> None:
@@ -72,6 +80,14 @@ class RtcPeer(Peer):
         self._agent: IceAgent
         self._dtls: Dtls | None = None
         self._reachable: asyncio.Future[None] = loop.create_future()
+        self._negotiated: asyncio.Future[None] = loop.create_future()
+        #: Our username fragments that the transport knows.
+        self._ufrags: tuple[str, ...] = ()
+        #: When so many bytes had passed, for the bitrate.
+        self._samples: deque[tuple[int, int]] = deque(maxlen=BITRATE_TICKS + 1)
+        self._bitrate = 0
+        #: What had passed when the peer left; until then it is counted anew.
+        self._passed: Traffic | None = None
         self._ending: asyncio.Future[str] = loop.create_future()
         self._connecting: asyncio.Timeout | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -88,10 +104,27 @@ class RtcPeer(Peer):
         """The local username fragment: new with every ICE restart, so it is a strong ETag."""
         return self._agent.local.ufrag
 
+    @property
+    def remote_ufrag(self) -> str:
+        """The client's current ICE username fragment; "" before the answer."""
+        return self._agent.remote_ufrag
+
+    @property
+    def traffic(self) -> Traffic:
+        """What has passed; stays what it was when the peer ends."""
+        passed = self._count() if self._passed is None else self._passed
+        return replace(passed, bitrate=self._bitrate)
+
+    @property
+    def silence(self) -> float:
+        """Seconds since anything authenticated came."""
+        return self._silent(time.monotonic_ns())
+
     async def __aenter__(self) -> Self:
         self._id = self._plane.add_peer()
         self._agent = IceAgent(self._plane, self._id, activity=self._last_received)
-        self._resources.transport.register(self._id, self._agent.local.ufrag, self)
+        self._ufrags = self._agent.ufrags
+        self._resources.transport.register(self._id, self._agent.ufrag, self)
         return self
 
     async def __aexit__(
@@ -103,6 +136,8 @@ class RtcPeer(Peer):
         if self._timer is not None:
             self._timer.cancel()
         try:
+            self._passed = self._count()
+            self._bitrate = 0
             self._leave()
             if self._dtls is not None:
                 await finish(self._dtls.aclose)
@@ -119,13 +154,21 @@ class RtcPeer(Peer):
         Raises:
             Invalid: the offer is malformed, unusable or without a common codec.
         """
-        local = LocalParameters(
+        sdp, remote = await self._negotiate(offer, self._local())
+        self._agreed(remote)
+        return sdp
+
+    def _local(self) -> LocalParameters:
+        """What our side puts into an answer or an offer."""
+        return LocalParameters(
             ufrag=self._agent.local.ufrag,
             pwd=self._agent.local.pwd,
             fingerprint=self._resources.certificate.fingerprint,
             candidates=self._resources.candidates,
         )
-        sdp, remote = await self._negotiate(offer, local)
+
+    def _agreed(self, remote: RemoteParameters) -> None:
+        """Offer and answer are there: the handshake may begin."""
         self._agent.set_remote_ufrag(remote.ufrag)
         self._dtls = Dtls(
             self._resources.certificate,
@@ -135,7 +178,35 @@ class RtcPeer(Peer):
             on_closed=self._closed_by_client,
         )
         self._state = PeerState.CONNECTING
-        return sdp
+        self._negotiated.set_result(None)
+
+    def restart(self, ufrag: str, pwd: str) -> str:
+        """Restart ICE for a client with these new credentials; media flows on.
+
+        Our own checks would need its password, but a lite agent sends none.
+
+        Returns:
+            An SDP fragment with new credentials of ours and all candidates.
+        """
+        local = self._agent.restart()
+        self._agent.set_remote_ufrag(ufrag)
+        self._register_ufrags()
+        return sdpfrag.write(
+            ufrag=local.ufrag,
+            pwd=local.pwd,
+            options=ICE_OPTIONS,
+            mid=self._mid,
+            candidates=self._resources.candidates,
+        )
+
+    def _register_ufrags(self) -> None:
+        """Tell the transport which of our username fragments are valid now."""
+        valid = self._agent.ufrags
+        for gone in set(self._ufrags) - set(valid):
+            self._resources.transport.remove_ufrag(self._id, gone)
+        for new in set(valid) - set(self._ufrags):
+            self._resources.transport.add_ufrag(self._id, new)
+        self._ufrags = valid
 
     async def connected(self) -> None:
         """Wait for a valid path, run the DTLS handshake, give the plane its keys.
@@ -148,6 +219,7 @@ class RtcPeer(Peer):
             async with asyncio.timeout(None) as self._connecting:
                 if self._ending.done():
                     raise PeerGone(self._ending.result())
+                await self._negotiated
                 await self._reachable
                 keys = await self._handshake()
         except TimeoutError:
@@ -182,6 +254,15 @@ class RtcPeer(Peer):
     def _prepare(self) -> None:
         """The handshake is done; media that outran it flows as soon as this returns."""
 
+    @property
+    @abstractmethod
+    def _mid(self) -> str:
+        """The tag of the first section that carries media."""
+
+    @abstractmethod
+    def _count(self) -> Traffic:
+        """What has passed so far."""
+
     @abstractmethod
     def _ready(self) -> None:
         """Media can flow."""
@@ -208,6 +289,8 @@ class RtcPeer(Peer):
         reply = self._agent.receive_check(data, path, arrived)
         if reply is not None:
             self._plane.send(reply, path)
+        if self._ufrags != self._agent.ufrags:
+            self._register_ufrags()
         if self._agent.selected is not None and not self._reachable.done():
             self._reachable.set_result(None)
 
@@ -263,9 +346,17 @@ class RtcPeer(Peer):
             return
         self._timer = self._loop.call_later(min(TICK, limit / 2), self._tick)
         self._look(silent)
+        self._measure(now)
         packets = self._report(now)
         if packets:
             self._send_rtcp(*packets)
+
+    def _measure(self, now: int) -> None:
+        passed = self._count().bytes
+        self._samples.append((now, passed))
+        then, before = self._samples[0]
+        if now > then:
+            self._bitrate = 8 * (passed - before) * NANOSECONDS // (now - then)
 
     async def _handshake(self) -> SrtpKeys:
         if self._dtls is None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from functools import partial
 
-from live777py.core.model import PeerState
+from live777py.core.model import NO_TRAFFIC, PeerState, Traffic
 from live777py.protocol import rtcp
 from live777py.protocol.codecs import Kind
 from live777py.protocol.extensions import FORWARDED, Extension
@@ -58,49 +58,61 @@ class Publisher(RtcPeer):
         self._ssrc = -1
         #: How far the plane's log of arrivals has been read.
         self._arrivals = 0
+        self._first_mid = ""
+        self._may_reduce = False
+        #: What the tracks had taken in before, from others.
+        self._counted: Traffic | None = None
 
     async def _negotiate(
         self, offer: str, local: LocalParameters
     ) -> tuple[str, RemoteParameters]:
         answer = answer_publisher(offer, local)
+        for media in answer.media:
+            self._media[media.kind] = media
+            self._losses[media.kind] = Losses(may_request="nack" in media.feedback)
+        self._first_mid = answer.media[0].mid
+        self._may_reduce = answer.remote.rtcp_rsize
+        return answer.sdp, answer.remote
+
+    def _prepare(self) -> None:
+        # Only now: who never connects must change nothing, neither what viewers are promised nor
+        # whose packets the tracks take.
+        media = tuple(self._media.values())
         self._started = time.monotonic_ns()
         ssrc = random_ssrc()
         self._reports = PublisherReports(
             self._resources.clock,
             ssrc=ssrc,
             cname=self._tracks.cname,
-            max_bitrate=ALLOWED_BITRATE if _allows_remb(answer.media) else None,
-            reduced_size=answer.remote.rtcp_rsize,
+            max_bitrate=ALLOWED_BITRATE if _allows_remb(media) else None,
+            reduced_size=self._may_reduce,
             started=self._started,
         )
-        for media in answer.media:
-            self._media[media.kind] = media
-            self._losses[media.kind] = Losses(may_request="nack" in media.feedback)
-            self._plane.bind(
-                self._id,
-                media.payload_type,
-                self._tracks.tracks[media.kind].id,
-                format=media.codec.format,
-                clock_rate=media.codec.clock_rate,
-                extensions={
-                    number: extension
-                    for number, extension in media.extensions.items()
-                    if extension in FORWARDED
-                },
-            )
-            if media.rtx_payload_type is not None:
-                self._plane.bind_rtx(
-                    self._id, media.rtx_payload_type, media.payload_type
-                )
-        identifier = _transport_cc(answer.media)
+        for item in media:
+            self._bind(item)
+        self._counted = self._all_traffic()
+        identifier = _transport_cc(media)
         if identifier:
             self._plane.set_transport_cc(self._id, identifier)
             self._congestion = TransportWideFeedback(ssrc)
-        return answer.sdp, answer.remote
+        self._tracks.begin(self, media)
 
-    def _prepare(self) -> None:
-        # Only now: who never connects must not change what viewers are promised.
-        self._tracks.begin(self, tuple(self._media.values()))
+    def _bind(self, media: ReceivedMedia) -> None:
+        """Let the tracks take what the publisher sends."""
+        self._plane.bind(
+            self._id,
+            media.payload_type,
+            self._tracks.tracks[media.kind].id,
+            format=media.codec.format,
+            clock_rate=media.codec.clock_rate,
+            extensions={
+                number: extension
+                for number, extension in media.extensions.items()
+                if extension in FORWARDED
+            },
+        )
+        if media.rtx_payload_type is not None:
+            self._plane.bind_rtx(self._id, media.rtx_payload_type, media.payload_type)
 
     def _ready(self) -> None:
         # Packets from before the handshake may have been lost, the first key frame with them.
@@ -114,6 +126,35 @@ class Publisher(RtcPeer):
                 timer.cancel()
         self._request_timer = self._loss_timer = self._congestion_timer = None
         self._tracks.finish(self)
+
+    @property
+    def _mid(self) -> str:
+        return self._first_mid
+
+    def _count(self) -> Traffic:
+        if self._counted is None:
+            return NO_TRAFFIC
+        now = self._all_traffic()
+        jitters = [
+            stats.jitter / self._media[kind].codec.clock_rate
+            for kind, stats in self._stats().items()
+        ]
+        return Traffic(
+            bytes=now.bytes - self._counted.bytes,
+            packets=now.packets - self._counted.packets,
+            lost=sum(losses.counters.lost for losses in self._losses.values()),
+            round_trip=max(self._round_trips(), default=None),
+            jitter=max(jitters, default=None),
+        )
+
+    def _round_trips(self) -> list[float]:
+        known = [losses.round_trip for losses in self._losses.values()]
+        return [value / NANOSECONDS for value in known if value is not None]
+
+    def _all_traffic(self) -> Traffic:
+        """What its tracks have taken in from whomever."""
+        stats = self._stats().values()
+        return Traffic(sum(s.bytes for s in stats), sum(s.packets for s in stats))
 
     # What the tracks ask.
 

@@ -6,6 +6,8 @@ import logging
 import secrets
 import time
 
+from live777py.core.model import NO_TRAFFIC, Traffic
+from live777py.core.ports import ViewerPeer
 from live777py.protocol import rtcp
 from live777py.protocol.codecs import Codec, Kind
 from live777py.relay.seam import Path, ViewerId
@@ -14,6 +16,13 @@ from live777py.rtc.negotiation import (
     RemoteParameters,
     SentMedia,
     answer_viewer,
+)
+from live777py.rtc.outgoing_offer import (
+    WATCHED,
+    AnsweredMedia,
+    OutgoingMedia,
+    read_answer,
+    write_offer,
 )
 from live777py.rtc.peer import Resources, RtcPeer
 from live777py.rtc.reports import ViewerReports
@@ -30,6 +39,9 @@ FIRST_SEQUENCES = 1 << 15
 
 TIMESTAMPS = 1 << 32
 
+#: Bytes of an RTP header without extensions.
+RTP_HEADER = 12
+
 #: A viewer that was not heard of for this part of the idle timeout is sent nothing: its
 #: network or the viewer itself is gone, and what is sent there may be in others' way.
 PAUSE_AFTER = 0.25
@@ -38,7 +50,7 @@ PAUSE_AFTER = 0.25
 LEAST_PAUSE = 6.0
 
 
-class Viewer(RtcPeer):
+class Viewer(RtcPeer, ViewerPeer):
     """Sends media, again what was lost; passes wishes for key frames on, reports."""
 
     def __init__(self, resources: Resources, tracks: StreamTracks) -> None:
@@ -47,6 +59,9 @@ class Viewer(RtcPeer):
         self._viewers: dict[Kind, ViewerId] = {}
         self._payload_types: dict[Kind, int] = {}
         self._is_paused = False
+        self._muted: set[Kind] = set()
+        #: What our own offer had, until it is answered.
+        self._offered: tuple[OutgoingMedia, ...] = ()
         self._pause_after = max(LEAST_PAUSE, PAUSE_AFTER * resources.idle_timeout)
         self._reports: ViewerReports[Kind] = ViewerReports(
             cname=tracks.cname,
@@ -68,6 +83,83 @@ class Viewer(RtcPeer):
         self._media = {media.kind: media for media in answer.media}
         return answer.sdp, answer.remote
 
+    async def offer(self) -> str:
+        """Offer what is being published, or all codecs while nobody publishes."""
+        await self._tracks.described()
+        source = self._tracks.source
+        self._offered = tuple(
+            OutgoingMedia(
+                kind,
+                WATCHED[kind] if source is None else (source[kind],),
+                track.sender.ssrc,
+                track.sender.rtx_ssrc,
+            )
+            for kind, track in self._tracks.tracks.items()
+            if source is None or kind in source
+        )
+        return write_offer(
+            self._offered,
+            self._local(),
+            session=secrets.randbits(62),
+            cname=self._tracks.cname,
+            is_lite=True,
+        )
+
+    def accept(self, answer: str) -> None:
+        """Take the answer to our offer.
+
+        Raises:
+            InvalidAnswer: it is malformed or accepts nothing.
+        """
+        read = read_answer(answer, self._offered)
+        self._media = {m.kind: _sent(m) for m in read.media if m.is_accepted}
+        self._agreed(
+            RemoteParameters(
+                ufrag=read.ufrag,
+                pwd=read.pwd,
+                fingerprints=read.fingerprints,
+                dtls_role=read.dtls_role,
+                rtcp_rsize=read.rtcp_rsize,
+            )
+        )
+
+    @property
+    def _mid(self) -> str:
+        return next((media.mid for media in self._media.values()), "0")
+
+    def _count(self) -> Traffic:
+        stats = [self._plane.viewer_stats(viewer) for viewer in self._viewers.values()]
+        if not stats:
+            return NO_TRAFFIC
+        heard = self._reports.reception
+        round_trips = [r.round_trip for r in heard.values() if r.round_trip is not None]
+        jitters = [
+            r.jitter / self._media[kind].codecs[0][0].clock_rate
+            for kind, r in heard.items()
+        ]
+        packets = sum(s.packets for s in stats)
+        return Traffic(
+            bytes=sum(s.octets for s in stats) + RTP_HEADER * packets,
+            packets=packets,
+            lost=sum(max(0, r.packets_lost) for r in heard.values()),
+            round_trip=max(round_trips, default=None),
+            jitter=max(jitters, default=None),
+        )
+
+    def mute(self, kind: Kind, muted: bool) -> None:
+        """Send no more of this kind, or send it again; one that it never had is fine."""
+        if muted == (kind in self._muted):
+            return
+        if muted:
+            self._muted.add(kind)
+        else:
+            self._muted.discard(kind)
+        viewer = self._viewers.get(kind)
+        if viewer is not None:
+            self._plane.pause(viewer, muted or self._is_paused)
+            if not muted and kind == "video":
+                self._tracks.request_picture()
+
     def _ready(self) -> None:
         for kind, media in self._media.items():
             self._viewers[kind] = self._plane.add_viewer(
@@ -81,6 +173,8 @@ class Viewer(RtcPeer):
                 rtx_ssrc=self._tracks.tracks[kind].sender.rtx_ssrc,
                 catch_up=True,
             )
+            if kind in self._muted:
+                self._plane.pause(self._viewers[kind], True)
         self.source_changed()
         self._tracks.attach(self)
 
@@ -151,8 +245,8 @@ class Viewer(RtcPeer):
         logger.debug(
             "peer %d: %s", self._id, "paused, it is silent" if paused else "goes on"
         )
-        for viewer in self._viewers.values():
-            self._plane.pause(viewer, paused)
+        for kind, viewer in self._viewers.items():
+            self._plane.pause(viewer, paused or kind in self._muted)
 
     def _report(self, now: int) -> list[rtcp.Packet]:
         reading = self._tracks.reading(now)
@@ -185,3 +279,19 @@ class Viewer(RtcPeer):
             if self._tracks.tracks[kind].sender.ssrc == ssrc:
                 return kind
         return None
+
+
+def _sent(media: AnsweredMedia) -> SentMedia:
+    """What the answer to our offer lets us send."""
+    repairs = {repaired: rtx for rtx, repaired in media.rtx.items()}
+    first = next(iter(media.codecs))
+    return SentMedia(
+        mid=media.mid,
+        kind=media.kind,
+        codecs=tuple(
+            (codec, payload_type, repairs.get(payload_type))
+            for payload_type, codec in media.codecs.items()
+        ),
+        extensions={},
+        feedback=media.feedback[first],
+    )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from live777py.core.model import PeerState
+from live777py.core.model import NO_TRAFFIC, PeerState
 from live777py.core.ports import PeerGone
 from live777py.errors import AtCapacity
 from live777py.protocol.codecs import Codec, Kind
@@ -21,6 +21,11 @@ class FakePeer:
     version = "v1"
 
     def __init__(self) -> None:
+        self.remote_ufrag = ""
+        self.traffic = NO_TRAFFIC
+        self.silence = 0.0
+        self.restarts: list[tuple[str, str]] = []
+        self.muted: set[Kind] = set()
         self.state = PeerState.NEW
         self.error: Exception | None = None
         self.entered = False
@@ -46,7 +51,26 @@ class FakePeer:
         if self.error is not None:
             raise self.error
         self.state = PeerState.CONNECTING
+        self.remote_ufrag = "theirs"
         return f"answer to {offer}"
+
+    async def offer(self) -> str:
+        return "an offer"
+
+    def accept(self, answer: str) -> None:
+        if self.error is not None:
+            raise self.error
+        self.remote_ufrag = "theirs"
+        self.state = PeerState.CONNECTING
+
+    def restart(self, ufrag: str, pwd: str) -> str:
+        self.restarts.append((ufrag, pwd))
+        self.remote_ufrag = ufrag
+        self.version = f"v{len(self.restarts) + 1}"
+        return f"fragment for {ufrag}"
+
+    def mute(self, kind: Kind, muted: bool) -> None:
+        (self.muted.add if muted else self.muted.discard)(kind)
 
     def connect(self) -> None:
         """The media connects."""

@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from live777py.core.live import Live, Policy
+from live777py.core.stream import StreamPolicy
 from live777py.errors import (
     AlreadyPublishing,
     AtCapacity,
@@ -191,7 +192,7 @@ async def test_streams_are_created_only_as_the_policy_says() -> None:
 
 
 async def test_a_full_stream_refuses_viewers_but_not_its_publisher() -> None:
-    async with Live(FakeMedia(), Policy(max_viewers=1)) as live:
+    async with Live(FakeMedia(), Policy(stream=StreamPolicy(max_viewers=1))) as live:
         await live.subscribe("cam", "v")
         with pytest.raises(AtCapacity, match="each_stream_max_sub"):
             await live.subscribe("cam", "v")
@@ -200,7 +201,7 @@ async def test_a_full_stream_refuses_viewers_but_not_its_publisher() -> None:
 
 async def test_a_stream_that_may_have_no_viewers_is_not_left_behind() -> None:
     media = FakeMedia()
-    async with Live(media, Policy(max_viewers=0)) as live:
+    async with Live(media, Policy(stream=StreamPolicy(max_viewers=0))) as live:
         with pytest.raises(AtCapacity):
             await live.subscribe("cam", "v")
         assert live.streams() == []

@@ -16,6 +16,7 @@ from aiortc import (
 from live777py.clients.sdp_session import SdpSession
 from live777py.clients.whep import WhepClient
 from live777py.clients.whip import WhipClient
+from live777py.errors import InvalidAnswer
 from live777py.protocol import rtcp, rtp
 from live777py.protocol.codecs import Format
 from live777py.protocol.rtcp import PictureLoss, ReceiverReport
@@ -28,7 +29,6 @@ from live777py.rtc.outgoing import (
     source_address,
 )
 from live777py.rtc.outgoing_offer import (
-    InvalidAnswer,
     OutgoingMedia,
     watched,
 )

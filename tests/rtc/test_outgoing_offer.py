@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from live777py.errors import InvalidAnswer
 from live777py.protocol import sdp
 from live777py.protocol.candidate import Candidate
 from live777py.protocol.codecs import Codec
@@ -11,7 +12,6 @@ from live777py.rtc.answer import LocalParameters
 from live777py.rtc.offer import read_offer
 from live777py.rtc.outgoing_offer import (
     Answer,
-    InvalidAnswer,
     OutgoingMedia,
     read_answer,
     watched,
