@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
+from typing import TypeVar
 
 from aiohttp import web
+from pydantic import BaseModel, ValidationError
 
-from live777py.errors import InvalidOffer
+from live777py.errors import InvalidBody, InvalidOffer
 
 #: The longest SDP that is read, in bytes.
 MAX_SDP_BYTES = 128 * 1024
 
 SDP_TYPE = "application/sdp"
+JSON_TYPE = "application/json"
+
+#: The longest JSON that is read, in bytes.
+MAX_JSON_BYTES = 1024 * 1024
+
+#: A body that was read before its reader is known.
+_BODY = web.RequestKey("body", bytes)
+
+Shape = TypeVar("Shape", bound=BaseModel)
 
 #: Seconds that a body may take.
 BODY_TIMEOUT = 10.0
@@ -62,33 +73,90 @@ async def read_limited(request: web.Request, limit: int) -> bytes:
     )
 
 
+async def has_body(request: web.Request) -> bool:
+    """Whether there is anything but white space; reads it, and keeps it for whoever comes next.
+
+    Raises:
+        web.HTTPException: as `read_limited`.
+    """
+    if not request.body_exists:
+        return False
+    body = await read_limited(request, MAX_SDP_BYTES)
+    request[_BODY] = body
+    return bool(body.strip())
+
+
+def media_type(request: web.Request) -> str:
+    """What a request's body is declared as; parameters do not matter (RFC 9110 section 8.3.1)."""
+    declared = request.headers.get("Content-Type", "")
+    return declared.partition(";")[0].strip().lower()
+
+
+async def read_text(request: web.Request, limit: int) -> str:
+    """Read a body of UTF-8 text, without the byte order mark that some editors put in front.
+
+    Raises:
+        web.HTTPException: as `read_limited`; or 415, it is compressed.
+        web.HTTPBadRequest: it is not UTF-8.
+    """
+    if coding := request.headers.get("Content-Encoding"):
+        raise refuse(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"the Content-Encoding is {coding}: send the text as it is",
+            {"Accept-Encoding": "identity"},
+        )
+    body = request.get(_BODY)
+    if body is None:
+        body = await read_limited(request, limit)
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise refuse(
+            HTTPStatus.BAD_REQUEST, f"the body is not UTF-8 at byte {error.start}"
+        ) from None
+
+
 async def read_sdp(request: web.Request) -> str:
     """Read an SDP body.
 
     Raises:
-        web.HTTPUnsupportedMediaType: it is not declared as application/sdp, or it is compressed;
-            parameters of the media type do not matter (RFC 9110 section 8.3.1).
+        web.HTTPUnsupportedMediaType: it is not declared as application/sdp, or it is compressed.
         web.HTTPRequestEntityTooLarge: it has more than 128 KiB.
-        InvalidOffer: it is empty or not UTF-8.
+        web.HTTPBadRequest: it is not UTF-8.
+        InvalidOffer: it is empty.
     """
-    declared = request.headers.get("Content-Type", "")
-    if declared.partition(";")[0].strip().lower() != SDP_TYPE:
+    if media_type(request) != SDP_TYPE:
+        declared = request.headers.get("Content-Type", "")
         raise refuse(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             f"the Content-Type is {declared or 'missing'}: send {SDP_TYPE}",
             {"Accept-Post": SDP_TYPE},
         )
-    if coding := request.headers.get("Content-Encoding"):
+    text = await read_text(request, MAX_SDP_BYTES)
+    if not text.strip():
+        raise InvalidOffer("the body is empty: send an SDP offer")
+    return text
+
+
+async def read_json(request: web.Request, model: type[Shape]) -> Shape:
+    """Read a JSON body of a known shape.
+
+    Raises:
+        web.HTTPUnsupportedMediaType: it is not declared as JSON, or it is compressed.
+        web.HTTPRequestEntityTooLarge: it has more than 1 MiB.
+        InvalidBody: it is no JSON, or not of this shape; the message says where.
+    """
+    if media_type(request) != JSON_TYPE:
+        declared = request.headers.get("Content-Type", "")
         raise refuse(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            f"the Content-Encoding is {coding}: send the SDP as it is",
-            {"Accept-Encoding": "identity"},
+            f"the Content-Type is {declared or 'missing'}: send {JSON_TYPE}",
+            {"Accept-Post": JSON_TYPE},
         )
-    body = await read_limited(request, MAX_SDP_BYTES)
-    if not body.strip():
-        raise InvalidOffer("the body is empty: send an SDP offer")
+    text = await read_text(request, MAX_JSON_BYTES)
     try:
-        # Some editors put a byte order mark in front of text.
-        return body.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidOffer(f"the SDP is not UTF-8 at byte {error.start}") from None
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, fault["loc"]))
+    raise InvalidBody(f"the body{f': {where}' if where else ''}: {fault['msg']}")

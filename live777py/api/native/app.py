@@ -1,39 +1,45 @@
-"""live777's HTTP API: WHIP and WHEP endpoints, sessions, streams."""
+"""live777's HTTP API: WHIP and WHEP endpoints, sessions, streams, the node, the pages."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from live777py.api import errors
-from live777py.api.body import read_sdp
-from live777py.api.native import pages, shapes
-from live777py.api.native.names import name_in_path, session_path
+from live777py.api.native import endpoints, pages, sessions, streams, watching
+from live777py.api.native.callers import ADMISSION, GRANT, LIVE
+from live777py.api.native.links import LINKS, ice_links
 from live777py.config import IceServer
+from live777py.core.access import EVERYTHING, Admission
 from live777py.core.live import Live
-from live777py.core.model import Answered
-from live777py.errors import LiveError, UnsupportedCodec, UnusableOffer
+from live777py.errors import (
+    LiveError,
+    StaleVersion,
+    UnsupportedCodec,
+    UnusableOffer,
+    VersionRequired,
+)
 
-LIVE = web.AppKey("live", Live)
-LINKS = web.AppKey("links", tuple[str, ...])
-
-#: WHIP refuses whole offers (RFC 9725 section 4.4.3), WHEP says that nothing acceptable can be
-#: sent (draft-ietf-wish-whep-03 section 4.3.2).
-WHIP_STATUSES: dict[type[LiveError], HTTPStatus] = {
+#: Where the standards have a more precise word than the common table (RFC 9725 sections 4.3.1
+#: and 4.4.3, RFC 6585 section 3).
+STATUSES: dict[type[LiveError], HTTPStatus] = {
+    StaleVersion: HTTPStatus.PRECONDITION_FAILED,
+    VersionRequired: HTTPStatus.PRECONDITION_REQUIRED,
     UnsupportedCodec: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnusableOffer: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
-WHEP_STATUSES: dict[type[LiveError], HTTPStatus] = {
-    UnsupportedCodec: HTTPStatus.NOT_ACCEPTABLE,
-    UnusableOffer: HTTPStatus.UNPROCESSABLE_ENTITY,
-}
+#: WHEP says that nothing acceptable can be sent (draft-ietf-wish-whep-03 section 4.3.2).
+WHEP_STATUSES = {**STATUSES, UnsupportedCodec: HTTPStatus.NOT_ACCEPTABLE}
 
 
 def create_app(
-    live: Live, ice_servers: Sequence[IceServer], site: pages.Site
+    live: Live,
+    ice_servers: Sequence[IceServer],
+    site: pages.Site,
+    admission: Admission | None = None,
 ) -> web.Application:
     """The application: the API and the pages.
 
@@ -41,17 +47,25 @@ def create_app(
         live: what the handlers call.
         ice_servers: handed to WHIP and WHEP clients in Link headers.
         site: the pages.
+        admission: asked before sessions begin.
     """
-    app = web.Application(middlewares=[errors.error_middleware(render, overrides)])
+    app = web.Application(
+        middlewares=[errors.error_middleware(render, overrides), open_to_all]
+    )
     app[LIVE] = live
-    app[LINKS] = tuple(link for server in ice_servers for link in ice_links(server))
-    app.router.add_post("/whip/{stream}", publish)
-    app.router.add_post("/whep/{stream}", subscribe)
-    app.router.add_delete("/session/{stream}/{session}", end_session)
-    app.router.add_get("/api/streams", list_streams)
-    app.router.add_get("/api/streams/", list_streams)
+    app[LINKS] = ice_links(ice_servers)
+    app[ADMISSION] = () if admission is None else (admission,)
+    for part in (endpoints, sessions, watching, streams):
+        part.add_routes(app)
     pages.add_routes(app, site)
     return app
+
+
+@web.middleware
+async def open_to_all(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Grants everything to everybody."""
+    request[GRANT] = EVERYTHING
+    return await handler(request)
 
 
 def render(_request: web.Request, problem: errors.Problem) -> web.Response:
@@ -63,67 +77,4 @@ def render(_request: web.Request, problem: errors.Problem) -> web.Response:
 
 def overrides(request: web.Request) -> Mapping[type[LiveError], HTTPStatus]:
     """The statuses in which WHIP and WHEP differ from the common table."""
-    return WHEP_STATUSES if request.path.startswith("/whep/") else WHIP_STATUSES
-
-
-def ice_links(server: IceServer) -> list[str]:
-    """The Link headers of an ICE server, one a URL (RFC 9725 section 4.6).
-
-    One header each, and the URL bare: OBS reads no other form.
-    """
-    parameters = '; rel="ice-server"'
-    if server.username:
-        parameters += f"; username={quoted(server.username)}"
-        parameters += f"; credential={quoted(server.credential.get_secret_value())}"
-        parameters += '; credential-type="password"'
-    return [f"<{url}>{parameters}" for url in server.urls]
-
-
-def quoted(text: str) -> str:
-    """A quoted-string (RFC 9110 section 5.6.4)."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-async def publish(request: web.Request) -> web.Response:
-    """`POST /whip/{stream}`: an SDP offer to publish (RFC 9725 section 4.2)."""
-    name = name_in_path(request)
-    offer = await read_sdp(request)
-    return created(request, name, await request.app[LIVE].publish(name, offer))
-
-
-async def subscribe(request: web.Request) -> web.Response:
-    """`POST /whep/{stream}`: an SDP offer to watch (WHEP section 4.3)."""
-    name = name_in_path(request)
-    offer = await read_sdp(request)
-    return created(request, name, await request.app[LIVE].subscribe(name, offer))
-
-
-def created(request: web.Request, name: str, answered: Answered) -> web.Response:
-    """201 with the answer and the URL of the new session."""
-    response = web.Response(
-        status=HTTPStatus.CREATED,
-        # Bytes, so that the Content-Type has no charset: some clients compare it whole.
-        body=answered.sdp.encode(),
-        content_type="application/sdp",
-        headers={
-            "Location": session_path(name, answered.session),
-            "ETag": f'"{answered.version}"',
-        },
-    )
-    for link in request.app[LINKS]:
-        response.headers.add("Link", link)
-    return response
-
-
-async def end_session(request: web.Request) -> web.Response:
-    """`DELETE /session/{stream}/{session}`: the end of a WHIP or WHEP session."""
-    session = request.match_info["session"]
-    await request.app[LIVE].end_session(name_in_path(request), session)
-    return web.Response(status=HTTPStatus.NO_CONTENT)
-
-
-async def list_streams(request: web.Request) -> web.Response:
-    """`GET /api/streams/`: all streams, sorted by name."""
-    streams = [shapes.stream(info) for info in request.app[LIVE].streams()]
-    return web.Response(text=json.dumps(streams), content_type="application/json")
+    return WHEP_STATUSES if request.path.startswith("/whep/") else STATUSES

@@ -9,8 +9,8 @@ from aiohttp import web
 from live777py.errors import InvalidName
 
 
-def name_in_path(request: web.Request) -> str:
-    """The stream name of a request path such as `/whip/{stream}`: its second segment.
+def name_in_path(request: web.Request, segment: int = 2) -> str:
+    """The stream name of a request path such as `/whip/{stream}`: by default its second segment.
 
     It is taken from the raw path, since a decoded one no longer tells `%2F` from `/` nor
     invalid UTF-8 from a literal percent sign.
@@ -18,9 +18,9 @@ def name_in_path(request: web.Request) -> str:
     Raises:
         InvalidName: it is not percent-encoded UTF-8.
     """
-    segment = request.rel_url.raw_path.split("/")[2]
+    text = request.rel_url.raw_path.split("/")[segment]
     try:
-        return unquote_to_bytes(segment).decode()
+        return unquote_to_bytes(text).decode()
     except UnicodeDecodeError:
         raise InvalidName("the stream name is not percent-encoded UTF-8") from None
 

@@ -4,18 +4,55 @@ from __future__ import annotations
 
 from typing import Any
 
-from live777py.core.model import SessionInfo, SideInfo, StreamInfo
+from live777py.core.model import Cascade, SessionInfo, SideInfo, StreamInfo, Traffic
 
 Json = dict[str, Any]
 
 
+def traffic(info: Traffic) -> Json:
+    """What has passed: in bytes, packets and bit/s; times in milliseconds, null if unknown."""
+    return {
+        "bytes": info.bytes,
+        "packets": info.packets,
+        "bitrate": info.bitrate,
+        "lost": info.lost,
+        "roundTripTime": _milliseconds(info.round_trip),
+        "jitter": _milliseconds(info.jitter),
+    }
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)
+
+
+def total(info: Traffic) -> Json:
+    """What has passed on a side, over all its sessions."""
+    return {"bytes": info.bytes, "packets": info.packets, "bitrate": info.bitrate}
+
+
 def session(info: SessionInfo) -> Json:
     """One session of a stream."""
-    return {
+    shape: Json = {
         "id": info.id,
         "createdAt": info.created_at,
+        "leaveAt": info.left_at,
         "state": info.state.value,
+        "hasDataChannel": False,
+        "stats": traffic(info.traffic),
     }
+    if info.cascade is not None:
+        shape["cascade"] = cascade(info.cascade)
+    return shape
+
+
+def cascade(info: Cascade) -> Json:
+    """Where a session leads that this node opened itself; what does not apply is left out."""
+    urls = {
+        "sourceUrl": info.source_url,
+        "targetUrl": info.target_url,
+        "sessionUrl": info.session_url,
+    }
+    return {key: url for key, url in urls.items() if url}
 
 
 def side(info: SideInfo) -> Json:
@@ -37,4 +74,11 @@ def stream(info: StreamInfo) -> Json:
             {"kind": codec.kind, "codec": codec.name.lower(), "fmtp": codec.fmtp}
             for codec in info.codecs
         ],
+        "provisioned": info.is_provisioned,
+        "onDemand": False,
+        "stats": {
+            "publish": total(info.publish.traffic),
+            "subscribe": total(info.subscribe.traffic),
+        },
+        "statsScope": "node",
     }

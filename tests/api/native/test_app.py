@@ -16,7 +16,7 @@ from aiohttp import ClientSession
 from yarl import URL
 
 from live777py.api import body as body_module
-from live777py.api.native.app import ice_links
+from live777py.api.native.links import ice_links
 from live777py.config import IceServer
 from tests.support.offers import VP8, audio, video
 from tests.support.rtp_client import RtpClient
@@ -271,7 +271,7 @@ def test_what_is_quoted_in_a_link_header_is_escaped() -> None:
     server = IceServer.model_validate(
         {"urls": ["turn:b.example"], "username": 'u"', "credential": "p\\w"}
     )
-    (link,) = ice_links(server)
+    (link,) = ice_links([server])
     assert link == (
         '<turn:b.example>; rel="ice-server"; username="u\\""; credential="p\\\\w"; '
         'credential-type="password"'
@@ -323,7 +323,7 @@ async def test_unknown_paths_and_methods_are_answered_in_plain_text() -> None:
             assert response.content_type == "text/plain"
         async with http.put("/whip/cam") as response:
             assert response.status == 405
-            assert response.headers["Allow"] == "POST"
+            assert response.headers["Allow"] == "GET,HEAD,POST"
 
 
 async def test_a_server_that_is_full_says_when_to_come_back() -> None:

@@ -40,4 +40,11 @@ def test_a_stream_has_the_keys_of_live777() -> None:
             {"kind": "video", "codec": "h264", "fmtp": "profile-level-id=640028"},
             {"kind": "audio", "codec": "opus", "fmtp": ""},
         ],
+        "provisioned": False,
+        "onDemand": False,
+        "stats": {
+            "publish": {"bytes": 0, "packets": 0, "bitrate": 0},
+            "subscribe": {"bytes": 0, "packets": 0, "bitrate": 0},
+        },
+        "statsScope": "node",
     }

@@ -1,0 +1,29 @@
+"""Who calls: the grant that was found for a request, and the verbs that come with it."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from live777py.core.access import Admission, Caller, Client, Grant
+from live777py.core.live import Live
+
+LIVE = web.AppKey("live", Live)
+#: Asked before sessions begin; empty where nobody has a say.
+ADMISSION = web.AppKey("admission", tuple[Admission, ...])
+#: Set by the middleware that authenticates, so that a request without one fails.
+GRANT = web.RequestKey("grant", Grant)
+
+#: Of a User-Agent, which clients may make as long as they like.
+MAX_USER_AGENT = 200
+
+
+def caller(request: web.Request) -> Caller:
+    """The verbs of `Live` for whoever sent this request."""
+    voices = request.app[ADMISSION]
+    user_agent = request.headers.get("User-Agent", "")[:MAX_USER_AGENT]
+    return Caller(
+        live=request.app[LIVE],
+        grant=request[GRANT],
+        client=Client(request.remote or "", user_agent),
+        admission=voices[0] if voices else None,
+    )

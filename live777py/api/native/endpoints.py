@@ -1,0 +1,86 @@
+"""WHIP and WHEP endpoints: where sessions begin."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from aiohttp import web
+
+from live777py.api.body import SDP_TYPE, has_body, read_sdp
+from live777py.api.native.callers import caller
+from live777py.api.native.links import (
+    LINKS,
+    SERVER_SENT_EVENTS,
+    add_links,
+    extension_link,
+)
+from live777py.api.native.names import name_in_path, session_path
+from live777py.api.native.watching import EVENT_NAMES
+from live777py.core.model import Answered
+from live777py.protocol.sdpfrag import MEDIA_TYPE as FRAGMENT_TYPE
+
+
+def add_routes(app: web.Application) -> None:
+    """Serve both endpoints."""
+    app.router.add_post("/whip/{stream}", publish)
+    app.router.add_get("/whip/{stream}", describe)
+    app.router.add_post("/whep/{stream}", subscribe)
+    app.router.add_get("/whep/{stream}", describe)
+
+
+async def publish(request: web.Request) -> web.Response:
+    """`POST /whip/{stream}`: an SDP offer to publish (RFC 9725 section 4.2)."""
+    name = name_in_path(request)
+    offer = await read_sdp(request)
+    answered = await caller(request).publish(name, offer)
+    return _session_response(request, name, answered, HTTPStatus.CREATED)
+
+
+async def subscribe(request: web.Request) -> web.Response:
+    """`POST /whep/{stream}`: an SDP offer to watch, or nothing to be offered the stream.
+
+    Our offer comes with 406 (draft-ietf-wish-whep-03 section 4.3.2); it is to be answered by
+    PATCH.
+    """
+    name = name_in_path(request)
+    offer = await read_sdp(request) if await has_body(request) else None
+    answered = await caller(request).subscribe(name, offer)
+    status = HTTPStatus.NOT_ACCEPTABLE if offer is None else HTTPStatus.CREATED
+    response = _session_response(request, name, answered, status)
+    events = extension_link(
+        f"{session_path(name, answered.session)}/sse",
+        SERVER_SENT_EVENTS,
+        events=",".join(EVENT_NAMES),
+    )
+    add_links(response, [events])
+    return response
+
+
+async def describe(request: web.Request) -> web.Response:
+    """`GET` and `HEAD`: no content, and what may be sent here.
+
+    RFC 9725 section 4.1 wants 2xx without content, WHEP section 4.2 a 200 to HEAD with the media
+    type of SDP; what HEAD says, GET says too.
+    """
+    name_in_path(request)
+    return web.Response(content_type=SDP_TYPE, headers={"Accept-Post": SDP_TYPE})
+
+
+def _session_response(
+    request: web.Request, name: str, answered: Answered, status: HTTPStatus
+) -> web.Response:
+    """A response with our SDP and the URL of the new session."""
+    response = web.Response(
+        status=status,
+        # Bytes, so that the Content-Type has no charset: some clients compare it whole.
+        body=answered.sdp.encode(),
+        content_type=SDP_TYPE,
+        headers={
+            "Location": session_path(name, answered.session),
+            "ETag": f'"{answered.version}"',
+            "Accept-Patch": FRAGMENT_TYPE,
+        },
+    )
+    links = request.app[LINKS]
+    add_links(response, links)
+    return response
