@@ -57,7 +57,7 @@ class Server:
                 live.provision(name, _stream_policy(declared.over(config.strategy)))
             self._http = stack.enter_context(_listen(config.http.listen))
             site = await asyncio.to_thread(pages.load)
-            app = create_app(live, config.ice_servers, site)
+            app = create_app(live, config.strategy, config.ice_servers, site)
             runner = web.AppRunner(
                 app,
                 access_log=None,

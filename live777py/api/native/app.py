@@ -9,10 +9,18 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from live777py.api import errors
-from live777py.api.native import endpoints, pages, sessions, streams, watching
+from live777py.api.native import (
+    endpoints,
+    feeds,
+    node,
+    pages,
+    sessions,
+    streams,
+    watching,
+)
 from live777py.api.native.callers import ADMISSION, GRANT, LIVE
 from live777py.api.native.links import LINKS, ice_links
-from live777py.config import IceServer
+from live777py.config import IceServer, Strategy
 from live777py.core.access import EVERYTHING, Admission
 from live777py.core.live import Live
 from live777py.errors import (
@@ -37,6 +45,7 @@ WHEP_STATUSES = {**STATUSES, UnsupportedCodec: HTTPStatus.NOT_ACCEPTABLE}
 
 def create_app(
     live: Live,
+    strategy: Strategy,
     ice_servers: Sequence[IceServer],
     site: pages.Site,
     admission: Admission | None = None,
@@ -45,6 +54,7 @@ def create_app(
 
     Args:
         live: what the handlers call.
+        strategy: shown to those who ask.
         ice_servers: handed to WHIP and WHEP clients in Link headers.
         site: the pages.
         admission: asked before sessions begin.
@@ -53,9 +63,10 @@ def create_app(
         middlewares=[errors.error_middleware(render, overrides), open_to_all]
     )
     app[LIVE] = live
+    app[node.STRATEGY] = strategy
     app[LINKS] = ice_links(ice_servers)
     app[ADMISSION] = () if admission is None else (admission,)
-    for part in (endpoints, sessions, watching, streams):
+    for part in (endpoints, sessions, watching, streams, feeds, node):
         part.add_routes(app)
     pages.add_routes(app, site)
     return app

@@ -32,7 +32,21 @@ def test_a_stream_has_the_keys_of_live777() -> None:
         "publish": {
             "leaveAt": 0,
             "sessions": [
-                {"id": "s1", "createdAt": 1719326206947, "state": "connected"}
+                {
+                    "id": "s1",
+                    "createdAt": 1719326206947,
+                    "leaveAt": 0,
+                    "state": "connected",
+                    "hasDataChannel": False,
+                    "stats": {
+                        "bytes": 0,
+                        "packets": 0,
+                        "bitrate": 0,
+                        "lost": 0,
+                        "roundTripTime": None,
+                        "jitter": None,
+                    },
+                }
             ],
         },
         "subscribe": {"leaveAt": 1719326206862, "sessions": []},
