@@ -7,16 +7,34 @@ import logging
 
 import pytest
 
+from live777py.core.events import Event, EventType
 from live777py.core.live import Live, Policy
+from live777py.core.model import (
+    Answered,
+    IfMatch,
+    PeerState,
+    Restarted,
+    StreamName,
+    Traffic,
+)
 from live777py.core.stream import StreamPolicy
 from live777py.errors import (
     AlreadyPublishing,
     AtCapacity,
+    InvalidFragment,
     InvalidName,
     InvalidOffer,
+    NoAnswerAwaited,
+    NotAViewer,
+    NotPublished,
     SessionNotFound,
     ShuttingDown,
+    StaleVersion,
+    StreamExists,
     StreamNotFound,
+    StreamProvisioned,
+    TakeoverPending,
+    VersionRequired,
 )
 from tests.core.fakes import OPUS, FakeMedia
 
@@ -123,7 +141,7 @@ async def test_viewers_stay_when_the_publisher_goes_and_meet_the_next_one() -> N
             peer.connect()
         await live.end_session("cam", publisher.session)
         (info,) = live.streams()
-        assert info.publish.sessions == ()
+        assert [s.state for s in info.publish.sessions] == [PeerState.CLOSED]
         assert info.publish.left_at > 0
         assert [s.id for s in info.subscribe.sessions] == [viewer.session]
         await live.publish("cam", "p")
@@ -261,3 +279,391 @@ async def test_a_fault_in_one_session_costs_only_that_session(
         media.error = None
         await live.publish("cam", "p")
         assert [info.name for info in live.streams()] == ["cam"]
+
+
+async def test_the_life_of_a_stream_is_told_in_events() -> None:
+    media = FakeMedia()
+    async with Live(media, Policy()) as live:
+        told: list[str] = []
+        live.events.listen(lambda event: told.append(event.type.value))
+        publisher = await live.publish("cam", "p")
+        viewer = await live.subscribe("cam", "v")
+        for peer in media.relays["cam"].peers:
+            peer.connect()
+        await settle()
+        await live.end_session("cam", viewer.session)
+        await live.end_session("cam", publisher.session)
+    assert told == [
+        "streamUp",
+        "publishUp",
+        "subscribeUp",
+        "subscribeDown",
+        "publishDown",
+        "streamDown",
+    ]
+
+
+async def test_events_say_who_is_left_and_why_something_ended() -> None:
+    media = FakeMedia()
+    async with Live(media, Policy()) as live:
+        events: list[Event] = []
+        live.events.listen(events.append)
+        answered = await live.subscribe("cam", "v")
+        media.relays["cam"].peers[0].connect()
+        await settle()
+        assert events[-1].viewers == 1
+        await live.end_session("cam", answered.session)
+    down = next(e for e in events if e.type is EventType.SUBSCRIBE_DOWN)
+    assert (down.viewers, down.session) == (0, answered.session)
+    assert down.reason == "ended by its client (DELETE)"
+    assert [e.number for e in events] == list(range(1, len(events) + 1))
+
+
+async def test_a_session_that_never_connects_is_told_as_failed() -> None:
+    async with Live(FakeMedia(), Policy(connect_timeout=0.01)) as live:
+        events: list[Event] = []
+        live.events.listen(events.append)
+        answered = await live.publish("cam", "p")
+        await live._sessions[answered.session].ended.wait()
+    failed = next(e for e in events if e.type is EventType.SESSION_FAILED)
+    assert failed.cause == "not_connected"
+
+
+async def test_ended_sessions_stay_listed_for_a_while() -> None:
+    async with Live(FakeMedia(), Policy(list_ended=60)) as live:
+        await live.publish("cam", "p")
+        viewer = await live.subscribe("cam", "v")
+        await live.end_session("cam", viewer.session)
+        (listed,) = live.stream("cam").subscribe.sessions
+        assert listed.id == viewer.session
+        assert listed.state is PeerState.CLOSED
+        assert listed.left_at >= listed.created_at
+        with pytest.raises(SessionNotFound):
+            live.session("cam", viewer.session)
+
+
+async def test_ended_sessions_are_forgotten_in_the_end() -> None:
+    async with Live(FakeMedia(), Policy(list_ended=0)) as live:
+        await live.publish("cam", "p")
+        viewer = await live.subscribe("cam", "v")
+        await live.end_session("cam", viewer.session)
+        assert live.stream("cam").subscribe.sessions == ()
+
+
+async def test_what_has_passed_on_a_side_never_decreases() -> None:
+    media = FakeMedia()
+    async with Live(media, Policy(list_ended=0)) as live:
+        await live.publish("cam", "p")
+        for _ in range(2):
+            viewer = await live.subscribe("cam", "v")
+            media.relays["cam"].peers[-1].traffic = Traffic(100, 2, bitrate=800)
+            assert live.stream("cam").subscribe.traffic.bitrate == 800
+            await live.end_session("cam", viewer.session)
+        assert live.stream("cam").subscribe.traffic == Traffic(200, 4)
+
+
+async def test_a_created_stream_stays_until_it_is_deleted() -> None:
+    media = FakeMedia()
+    async with Live(media, Policy()) as live:
+        live.create_stream("cam")
+        with pytest.raises(StreamExists):
+            live.create_stream("cam")
+        publisher = await live.publish("cam", "p")
+        await live.end_session("cam", publisher.session)
+        assert [s.name for s in live.streams()] == ["cam"]
+        await live.delete_stream("cam")
+        assert live.streams() == []
+        assert media.relays["cam"].closed
+        with pytest.raises(StreamNotFound):
+            await live.delete_stream("cam")
+
+
+async def test_deleting_a_stream_ends_its_sessions_and_frees_its_name() -> None:
+    media = FakeMedia()
+    async with Live(media, Policy()) as live:
+        await live.publish("cam", "p")
+        await live.subscribe("cam", "v")
+        relay = media.relays["cam"]
+        await live.delete_stream("cam")
+        assert relay.closed
+        assert all(peer.left for peer in relay.peers)
+        await live.publish("cam", "p")
+        assert media.relays["cam"] is not relay
+
+
+async def test_a_provisioned_stream_can_be_neither_created_nor_deleted() -> None:
+    async with Live(FakeMedia(), Policy()) as live:
+        live.provision("cam", StreamPolicy(max_viewers=1))
+        assert live.stream("cam").is_provisioned
+        with pytest.raises(StreamProvisioned):
+            live.create_stream("cam")
+        with pytest.raises(StreamProvisioned):
+            await live.delete_stream("cam")
+        await live.subscribe("cam", "v")
+        with pytest.raises(AtCapacity):
+            await live.subscribe("cam", "v")
+
+
+async def test_a_stream_ends_when_its_publisher_has_been_gone_for_so_long() -> None:
+    media = FakeMedia()
+    policy = Policy(stream=StreamPolicy(delete_unpublished=0.02))
+    async with Live(media, policy) as live:
+        publisher = await live.publish("cam", "p")
+        viewer = await live.subscribe("cam", "v")
+        ended = live.session("cam", viewer.session).ended
+        await live.end_session("cam", publisher.session)
+        # Not at once: a publisher that returns in time finds its viewers.
+        assert live.stream("cam").publish.left_at > 0
+        async with asyncio.timeout(5):
+            await ended.wait()
+        assert live.streams() == []
+
+
+async def test_a_publisher_that_returns_in_time_keeps_the_stream() -> None:
+    policy = Policy(stream=StreamPolicy(delete_unpublished=60))
+    async with Live(FakeMedia(), policy) as live:
+        publisher = await live.publish("cam", "p")
+        await live.end_session("cam", publisher.session)
+        stream = live._streams[StreamName("cam")]
+        assert stream.deadline is not None
+        await live.publish("cam", "p")
+        assert stream.deadline is None
+        assert stream.timer is None
+
+
+async def test_a_stream_that_nobody_watches_ends_with_its_publisher() -> None:
+    policy = Policy(stream=StreamPolicy(delete_unwatched=0.02))
+    async with Live(FakeMedia(), policy) as live:
+        publisher = await live.publish("cam", "p")
+        ended = live.session("cam", publisher.session).ended
+        async with asyncio.timeout(5):
+            await ended.wait()
+        assert live.streams() == []
+
+
+async def test_a_provisioned_stream_only_loses_its_sessions_when_its_time_is_over() -> (
+    None
+):
+    async with Live(FakeMedia(), Policy()) as live:
+        live.provision("cam", StreamPolicy(delete_unwatched=0.02))
+        publisher = await live.publish("cam", "p")
+        ended = live.session("cam", publisher.session).ended
+        async with asyncio.timeout(5):
+            await ended.wait()
+        assert [s.name for s in live.streams()] == ["cam"]
+
+
+async def connected_publisher(live: Live, media: FakeMedia) -> Answered:
+    answered = await live.publish("cam", "p")
+    media.relays["cam"].peers[-1].connect()
+    await settle()
+    return answered
+
+
+async def test_a_silent_publisher_makes_room_once_another_is_connected() -> None:
+    media = FakeMedia()
+    async with Live(media, Policy()) as live:
+        first = await connected_publisher(live, media)
+        old = media.relays["cam"].peers[0]
+        old.silence = 1.9
+        with pytest.raises(AlreadyPublishing):
+            await live.publish("cam", "p")
+        old.silence = 2.0
+        second = await live.publish("cam", "p")
+        # Both are listed; the first keeps its place until the second can really publish.
+        assert len(live.stream("cam").publish.sessions) == 2
+        assert not old.left
+        with pytest.raises(TakeoverPending):
+            await live.publish("cam", "p")
+        media.relays["cam"].peers[1].connect()
+        await settle()
+        assert old.left
+        with pytest.raises(SessionNotFound):
+            live.session("cam", first.session)
+        assert live.session("cam", second.session)
+
+
+async def test_one_that_is_still_connecting_is_alive() -> None:
+    media = FakeMedia()
+    async with Live(media, Policy()) as live:
+        await live.publish("cam", "p")
+        media.relays["cam"].peers[0].silence = 10
+        with pytest.raises(AlreadyPublishing):
+            await live.publish("cam", "p")
+
+
+async def test_a_successor_that_never_connects_leaves_the_first_in_its_place() -> None:
+    media = FakeMedia()
+    policy = Policy(stream=StreamPolicy(replace_publisher=True))
+    async with Live(media, policy) as live:
+        first = await connected_publisher(live, media)
+        second = await live.publish("cam", "p")
+        await live.end_session("cam", second.session)
+        living = [s for s in live.stream("cam").publish.sessions if not s.left_at]
+        assert [s.id for s in living] == [first.session]
+
+
+async def test_by_policy_the_newest_publisher_wins() -> None:
+    media = FakeMedia()
+    policy = Policy(stream=StreamPolicy(replace_publisher=True))
+    async with Live(media, policy) as live:
+        await connected_publisher(live, media)
+        await live.publish("cam", "p")
+        third = await live.publish("cam", "p")
+        await settle()
+        peers = media.relays["cam"].peers
+        assert peers[1].left
+        peers[2].connect()
+        await settle()
+        assert peers[0].left
+        assert live.session("cam", third.session).is_connected
+
+
+async def test_a_successor_inherits_when_the_first_goes_before() -> None:
+    media = FakeMedia()
+    policy = Policy(stream=StreamPolicy(replace_publisher=True))
+    async with Live(media, policy) as live:
+        first = await connected_publisher(live, media)
+        second = await live.publish("cam", "p")
+        await live.end_session("cam", first.session)
+        stream = live._streams[StreamName("cam")]
+        assert stream.publisher is live.session("cam", second.session)
+        assert stream.info(0).publish.left_at == 0
+
+
+async def test_by_policy_viewers_do_not_wait() -> None:
+    media = FakeMedia()
+    policy = Policy(stream=StreamPolicy(refuse_waiting=True))
+    async with Live(media, policy) as live:
+        with pytest.raises(StreamNotFound):
+            await live.subscribe("cam", "v")
+        await live.publish("cam", "p")
+        with pytest.raises(NotPublished, match="nobody publishes stream 'cam'"):
+            await live.subscribe("cam", "v")
+        media.relays["cam"].codecs = {"audio": OPUS}
+        await live.subscribe("cam", "v")
+
+
+async def test_a_viewer_may_ask_for_an_offer_and_answer_it() -> None:
+    media = FakeMedia()
+    async with Live(media, Policy()) as live:
+        offered = await live.subscribe("cam", None)
+        assert offered.sdp == "an offer"
+        peer = media.relays["cam"].peers[0]
+        peer.error = InvalidOffer("no")
+        with pytest.raises(InvalidOffer):
+            live.accept("cam", offered.session, "bad")
+        peer.error = None
+        live.accept("cam", offered.session, "good")
+        with pytest.raises(NoAnswerAwaited):
+            live.accept("cam", offered.session, "good")
+        peer.connect()
+        await settle()
+        assert live.session("cam", offered.session).is_connected
+
+
+async def test_an_offer_that_nobody_answers_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("live777py.core.live.OFFER_LIFETIME", 0.01)
+    async with Live(FakeMedia(), Policy()) as live:
+        events: list[Event] = []
+        live.events.listen(events.append)
+        offered = await live.subscribe("cam", None)
+        await live.session("cam", offered.session).ended.wait()
+    failed = next(e for e in events if e.type is EventType.SESSION_FAILED)
+    assert failed.cause == "not_answered"
+
+
+async def test_only_who_was_offered_something_may_answer() -> None:
+    async with Live(FakeMedia(), Policy()) as live:
+        publisher = await live.publish("cam", "p")
+        viewer = await live.subscribe("cam", "v")
+        for answered in (publisher, viewer):
+            with pytest.raises(NoAnswerAwaited):
+                live.accept("cam", answered.session, "answer")
+
+
+ANY = IfMatch(is_any=True)
+
+
+def trickled(
+    live: Live, session: str, ufrag: str = "", *, condition: IfMatch | None = ANY
+) -> Restarted | None:
+    return live.trickle("cam", session, ufrag=ufrag, pwd="pwd", condition=condition)
+
+
+async def test_candidates_are_taken_under_the_right_condition_only() -> None:
+    async with Live(FakeMedia(), Policy()) as live:
+        session = (await live.publish("cam", "p")).session
+        right, wrong = IfMatch(frozenset({"v1"})), IfMatch(frozenset({"v0"}))
+        assert trickled(live, session, condition=right) is None
+        assert trickled(live, session, "theirs") is None
+        with pytest.raises(VersionRequired):
+            trickled(live, session, condition=None)
+        with pytest.raises(StaleVersion):
+            trickled(live, session, condition=wrong)
+        with pytest.raises(SessionNotFound):
+            live.trickle("other", session, ufrag="", pwd="", condition=ANY)
+
+
+async def test_new_credentials_restart_ice_and_make_the_old_ones_stale() -> None:
+    media = FakeMedia()
+    async with Live(media, Policy()) as live:
+        session = (await live.publish("cam", "p")).session
+        restarted = trickled(live, session, "fresh")
+        assert restarted == Restarted("fragment for fresh", "v2")
+        assert media.relays["cam"].peers[0].restarts == [("fresh", "pwd")]
+        with pytest.raises(StaleVersion):
+            trickled(live, session, condition=IfMatch(frozenset({"v1"})))
+        with pytest.raises(StaleVersion):
+            trickled(live, session, "theirs")
+        assert trickled(live, session, "fresh") is None
+
+
+async def test_a_restart_without_a_password_changes_nothing() -> None:
+    media = FakeMedia()
+    async with Live(media, Policy()) as live:
+        session = (await live.publish("cam", "p")).session
+        with pytest.raises(InvalidFragment):
+            live.trickle("cam", session, ufrag="fresh", pwd="", condition=ANY)
+        assert media.relays["cam"].peers[0].restarts == []
+
+
+async def test_restarts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("live777py.core.live.MAX_RESTARTS", 2)
+    async with Live(FakeMedia(), Policy()) as live:
+        session = (await live.publish("cam", "p")).session
+        for number in range(2):
+            assert trickled(live, session, f"ufrag{number}")
+        with pytest.raises(AtCapacity, match="2 times"):
+            trickled(live, session, "more")
+
+
+async def test_a_viewers_kinds_can_be_muted_and_a_publishers_cannot() -> None:
+    media = FakeMedia()
+    async with Live(media, Policy()) as live:
+        publisher = await live.publish("cam", "p")
+        viewer = await live.subscribe("cam", "v")
+        peer = media.relays["cam"].peers[1]
+        live.mute("cam", viewer.session, "audio", muted=True)
+        assert peer.muted == {"audio"}
+        live.mute("cam", viewer.session, "audio", muted=False)
+        assert peer.muted == set()
+        with pytest.raises(NotAViewer):
+            live.mute("cam", publisher.session, "audio", muted=True)
+
+
+async def test_whoever_reads_events_is_told_of_a_shutdown_at_once() -> None:
+    async with Live(FakeMedia(), Policy()) as live:
+        with live.events.subscribe() as subscription:
+            live.refuse_work()
+            assert live.is_closing
+            assert [event async for event in subscription] == []
+
+
+async def test_streams_that_stay_are_closed_with_the_node() -> None:
+    media = FakeMedia()
+    async with Live(media, Policy()) as live:
+        live.create_stream("cam")
+    assert media.relays["cam"].closed

@@ -1,0 +1,18 @@
+"""Snapshots that have something to compute."""
+
+from __future__ import annotations
+
+from live777py.core.model import NO_TRAFFIC, IfMatch, Traffic
+
+
+def test_traffic_adds_up_but_for_what_is_of_one_path() -> None:
+    first = Traffic(1, 2, 3, 4, round_trip=0.1, jitter=0.2)
+    assert first + Traffic(10, 20, 30, 40, 0.3, 0.4) == Traffic(11, 22, 33, 44)
+    assert sum([first, first], NO_TRAFFIC) == Traffic(2, 4, 6, 8)
+
+
+def test_a_condition_matches_its_versions_or_all() -> None:
+    assert IfMatch(frozenset({"a", "b"})).matches("b")
+    assert not IfMatch(frozenset({"a"})).matches("b")
+    assert not IfMatch().matches("")
+    assert IfMatch(is_any=True).matches("whatever")
