@@ -13,6 +13,7 @@ from live777py.api.native import (
     endpoints,
     feeds,
     node,
+    openapi,
     pages,
     sessions,
     streams,
@@ -66,7 +67,7 @@ def create_app(
     app[node.STRATEGY] = strategy
     app[LINKS] = ice_links(ice_servers)
     app[ADMISSION] = () if admission is None else (admission,)
-    for part in (endpoints, sessions, watching, streams, feeds, node):
+    for part in (endpoints, sessions, watching, streams, feeds, node, openapi):
         part.add_routes(app)
     pages.add_routes(app, site)
     return app

@@ -1,0 +1,468 @@
+"""The API in OpenAPI 3.1: one place that says what there is, for people and for programs.
+
+A test compares it with the routes, and another runs requests made from it against a server.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from live777py import __version__
+from live777py.api.native.watching import EVENT_NAMES
+from live777py.core.events import EventType
+from live777py.core.model import PeerState, Role
+from live777py.core.stream import MAX_NAME_BYTES
+from live777py.protocol.sdpfrag import MEDIA_TYPE as FRAGMENT
+
+Json = dict[str, Any]
+
+SDP = "application/sdp"
+JSON = "application/json"
+EVENTS = "text/event-stream"
+
+
+def add_routes(app: web.Application) -> None:
+    """Serve the document."""
+    text = json.dumps(document())
+
+    async def serve(_request: web.Request) -> web.Response:
+        return web.Response(text=text, content_type=JSON)
+
+    app.router.add_get("/api/openapi.json", serve)
+
+
+def document() -> Json:
+    """The whole document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "live777py",
+            "version": __version__,
+            "summary": "Live video by WHIP and WHEP.",
+        },
+        "security": [{}, {"bearer": []}, {"token": []}],
+        "tags": [
+            {"name": "sessions", "description": "WHIP (RFC 9725) and WHEP"},
+            {"name": "streams", "description": "names, and who publishes and watches"},
+            {"name": "node", "description": "the server itself"},
+        ],
+        "paths": {**_endpoints(), **_sessions(), **_streams(), **_node()},
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "token": {"type": "apiKey", "in": "query", "name": "token"},
+            },
+            "schemas": _schemas(),
+        },
+    }
+
+
+def _operation(
+    tag: str,
+    summary: str,
+    responses: Mapping[int, object],
+    *,
+    body: Mapping[str, object] | None = None,
+    needs_body: bool = True,
+    parameters: tuple[Json, ...] = (),
+    is_open: bool = False,
+) -> Json:
+    """One operation.
+
+    Args:
+        tag, summary: as OpenAPI has them.
+        responses: by status, a sentence or a whole response.
+        body: schemas by media type.
+        needs_body: whether there must be one.
+        parameters: beside those of the path.
+        is_open: whether nobody needs a token.
+    """
+    described = {
+        str(status): {"description": r} if isinstance(r, str) else r
+        for status, r in responses.items()
+    }
+    described["default"] = {
+        "description": "an error: one sentence, or problem details where Accept asks for them",
+        "content": {
+            "text/plain": {"schema": {"type": "string"}},
+            "application/problem+json": {"schema": _ref("Problem")},
+        },
+    }
+    operation: Json = {"tags": [tag], "summary": summary, "responses": described}
+    if body is not None:
+        content = {kind: {"schema": schema} for kind, schema in body.items()}
+        operation["requestBody"] = {"required": needs_body, "content": content}
+    if parameters:
+        operation["parameters"] = list(parameters)
+    if is_open:
+        operation["security"] = []
+    return operation
+
+
+def _with(description: str, kind: str, schema: Json, **headers: str) -> Json:
+    """A response with a body and headers, each with what it means."""
+    response: Json = {
+        "description": description,
+        "content": {kind: {"schema": schema}},
+    }
+    if headers:
+        response["headers"] = _headers(**headers)
+    return response
+
+
+def _headers(**meanings: str) -> Json:
+    return {
+        name.replace("_", "-"): {"description": text, "schema": {"type": "string"}}
+        for name, text in meanings.items()
+    }
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _list_of(schema: Json) -> Json:
+    return {"type": "array", "items": schema}
+
+
+def _in_path(name: str, meaning: str, **schema: object) -> Json:
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": meaning,
+        "schema": {"type": "string", **schema},
+    }
+
+
+_TEXT: Json = {"type": "string"}
+_STREAM = _in_path("stream", "the stream's name", minLength=1, maxLength=MAX_NAME_BYTES)
+_SESSION = _in_path("session", "the session's id", pattern="^[0-9a-f]{32}$")
+_NAMES = _in_path("names", f"of {', '.join(EVENT_NAMES)}, with commas between")
+_IF_MATCH: Json = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "the session's ETag; * to restart ICE",
+    "schema": _TEXT,
+}
+_CHOSEN: Json = {
+    "name": "streams",
+    "in": "query",
+    "description": "only these; may be given several times",
+    "schema": _list_of(_TEXT),
+}
+_SESSION_HEADERS = {
+    "Location": "the session's URL",
+    "ETag": "of its ICE credentials",
+    "Link": "ICE servers and extensions",
+    "Accept_Patch": "what it takes by PATCH",
+}
+
+
+def _endpoints() -> Json:
+    paths: Json = {}
+    for endpoint, what, refused in (
+        ("whip", "Publish", 409),
+        ("whep", "Watch", 503),
+    ):
+        answers: dict[int, object] = {
+            201: _with("our SDP answer", SDP, _TEXT, **_SESSION_HEADERS),
+            400: "the SDP is malformed or lacks something; a bad name",
+            404: "there is no such stream, and [strategy] creates none",
+            refused: "there is a publisher" if endpoint == "whip" else "it is full",
+            415: "the Content-Type is not application/sdp",
+            422: "well-formed, but not to be used",
+        }
+        if endpoint == "whep":
+            answers[406] = (
+                "the viewer cannot decode the stream; or, where the body was empty, our offer, "
+                "to be answered by PATCH within 30 s"
+            )
+        paths[f"/{endpoint}/{{stream}}"] = {
+            "parameters": [_STREAM],
+            "post": _operation(
+                "sessions",
+                f"{what} by an SDP offer",
+                answers,
+                body={SDP: _TEXT},
+                needs_body=endpoint == "whip",
+            ),
+            "get": _operation(
+                "sessions",
+                "What may be sent here; no content",
+                {200: "nothing", 400: "a bad name"},
+            ),
+        }
+    return paths
+
+
+def _sessions() -> Json:
+    gone = "there is no such session, or no more"
+    session = {
+        "parameters": [_STREAM, _SESSION],
+        "get": _operation(
+            "sessions",
+            "Whether there is such a session; no content",
+            {204: "there is", 404: gone},
+        ),
+        "patch": _operation(
+            "sessions",
+            "Trickle candidates, restart ICE, or answer our offer",
+            {
+                200: _with("ICE restarts", FRAGMENT, _TEXT, ETag="the new one"),
+                204: "the candidates or the answer are taken",
+                400: "the fragment or the answer is malformed",
+                404: gone,
+                409: "no answer is awaited",
+                412: "If-Match is not the session's ETag",
+                415: "another media type; Accept-Patch says which there are",
+                428: "If-Match is missing",
+            },
+            body={FRAGMENT: _TEXT, SDP: _TEXT},
+            parameters=(_IF_MATCH,),
+        ),
+        "post": _operation(
+            "sessions",
+            "Mute or unmute a kind for a viewer",
+            {
+                200: _with("done", JSON, {"type": "object"}),
+                400: "not such a body",
+                404: gone,
+                409: "it is a publisher's session",
+            },
+            body={JSON: _ref("Mute")},
+        ),
+        "delete": _operation(
+            "sessions",
+            "End it",
+            {204: "it has ended, and its peer was told", 404: gone},
+        ),
+    }
+    events = {200: _with("events", EVENTS, _TEXT), 404: gone}
+    path = "/session/{stream}/{session}"
+    return {
+        path: session,
+        f"{path}/sse": {
+            "parameters": [_STREAM, _SESSION],
+            "post": _operation(
+                "sessions",
+                "Choose events of the stream",
+                {
+                    201: {
+                        "description": "their URL",
+                        "headers": _headers(Location="of the event stream"),
+                    },
+                    400: "not a list of events",
+                    404: gone,
+                },
+                body={JSON: _list_of({"enum": list(EVENT_NAMES)})},
+            ),
+            "get": _operation("sessions", "All events of the stream", events),
+        },
+        f"{path}/sse/{{names}}": {
+            "parameters": [_STREAM, _SESSION, _NAMES],
+            "get": _operation("sessions", "Chosen events of the stream", events),
+            "delete": _operation(
+                "sessions", "End such event streams", {204: "they have", 404: gone}
+            ),
+        },
+    }
+
+
+def _streams() -> Json:
+    listing = {
+        "get": _operation(
+            "streams",
+            "All streams, by name",
+            {200: _with("the streams", JSON, _list_of(_ref("Stream")))},
+            parameters=(_CHOSEN,),
+        )
+    }
+    return {
+        "/api/streams/": listing,
+        "/api/streams": listing,
+        "/api/streams/{stream}": {
+            "parameters": [_STREAM],
+            "get": _operation(
+                "streams",
+                "One stream",
+                {200: _with("it", JSON, _ref("Stream")), 404: "there is none"},
+            ),
+            "post": _operation(
+                "streams",
+                "Create a stream, which stays without sessions",
+                {204: "it is there", 400: "a bad name", 409: "it was there before"},
+            ),
+            "delete": _operation(
+                "streams",
+                "End a stream and all its sessions",
+                {
+                    204: "it has ended",
+                    404: "there is none",
+                    409: "it belongs to the configuration",
+                },
+            ),
+        },
+        "/api/sse/streams": {
+            "get": _operation(
+                "streams",
+                "All streams, now and whenever they change",
+                {200: _with("messages with the whole list", EVENTS, _TEXT)},
+                parameters=(_CHOSEN,),
+            )
+        },
+        "/api/sse/events": {
+            "get": _operation(
+                "streams",
+                "What happens to streams and sessions",
+                {200: _with("messages with an event each", EVENTS, _TEXT)},
+                parameters=(_CHOSEN,),
+            )
+        },
+    }
+
+
+def _node() -> Json:
+    strategy = {
+        "get": _operation(
+            "node",
+            "The rules for streams that have none of their own",
+            {200: _with("[strategy]", JSON, _ref("Strategy"))},
+        )
+    }
+    return {
+        "/api/strategy/": strategy,
+        "/api/strategy": strategy,
+        "/api/info": {
+            "get": _operation(
+                "node",
+                "Version and features",
+                {200: _with("they", JSON, _ref("Info"))},
+            )
+        },
+        "/api/openapi.json": {
+            "get": _operation(
+                "node",
+                "This document",
+                {200: _with("it", JSON, {"type": "object"})},
+            )
+        },
+        "/healthz": {
+            "get": _operation(
+                "node",
+                "Whether the process answers",
+                {200: _with("it does", "text/plain", _TEXT)},
+                is_open=True,
+            )
+        },
+        "/readyz": {
+            "get": _operation(
+                "node",
+                "Whether new sessions are taken",
+                {200: _with("they are", "text/plain", _TEXT), 503: "it is stopping"},
+                is_open=True,
+            )
+        },
+    }
+
+
+def _object(required: Mapping[str, Json], **optional: Json) -> Json:
+    return {
+        "type": "object",
+        "required": list(required),
+        "properties": {**required, **optional},
+    }
+
+
+def _schemas() -> Json:
+    number: Json = {"type": "integer", "minimum": 0}
+    moment = {**number, "description": "milliseconds since the epoch; 0 for not"}
+    flag: Json = {"type": "boolean"}
+    milliseconds = {"type": ["number", "null"], "description": "milliseconds"}
+    total = _object({"bytes": number, "packets": number, "bitrate": number})
+    return {
+        "Stream": _object(
+            {
+                "id": _TEXT,
+                "createdAt": moment,
+                "publish": _ref("Side"),
+                "subscribe": _ref("Side"),
+                "codecs": _list_of(
+                    _object({"kind": _TEXT, "codec": _TEXT, "fmtp": _TEXT})
+                ),
+                "provisioned": flag,
+                "onDemand": flag,
+                "stats": _object({"publish": total, "subscribe": total}),
+                "statsScope": _TEXT,
+            }
+        ),
+        "Side": _object(
+            {"leaveAt": moment, "sessions": _list_of(_ref("Session"))},
+        ),
+        "Session": _object(
+            {
+                "id": _TEXT,
+                "createdAt": moment,
+                "leaveAt": moment,
+                "state": {"enum": [state.value for state in PeerState]},
+                "hasDataChannel": flag,
+                "stats": _object(
+                    {
+                        "bytes": number,
+                        "packets": number,
+                        "bitrate": number,
+                        "lost": number,
+                        "roundTripTime": milliseconds,
+                        "jitter": milliseconds,
+                    }
+                ),
+            },
+            cascade=_object({}, sourceUrl=_TEXT, targetUrl=_TEXT, sessionUrl=_TEXT),
+        ),
+        "Mute": {
+            **_object({"kind": {"enum": ["audio", "video"]}, "enabled": flag}),
+            "additionalProperties": False,
+        },
+        "Event": _object(
+            {
+                "number": number,
+                "type": {"enum": [kind.value for kind in EventType]},
+                "at": moment,
+                "stream": _TEXT,
+                "publish": number,
+                "subscribe": number,
+            },
+            session=_TEXT,
+            role={"enum": [role.value for role in Role]},
+            reason=_TEXT,
+            cause=_TEXT,
+        ),
+        "Strategy": _object(
+            {
+                "each_stream_max_sub": number,
+                "cascade_push_close_sub": flag,
+                "auto_create_whip": flag,
+                "auto_create_whep": flag,
+                "auto_delete_whip": {"type": "integer"},
+                "auto_delete_whep": {"type": "integer"},
+                "takeover": _TEXT,
+                "idle_whep": _TEXT,
+            }
+        ),
+        "Info": _object(
+            {
+                "version": _TEXT,
+                "gitHash": _TEXT,
+                "buildTime": _TEXT,
+                "features": _list_of(_TEXT),
+            }
+        ),
+        "Problem": _object(
+            {"type": _TEXT, "title": _TEXT, "status": number, "detail": _TEXT},
+            code=_TEXT,
+        ),
+    }
