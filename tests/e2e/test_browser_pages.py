@@ -364,3 +364,20 @@ async def test_the_front_page_and_the_manual_show_the_same_commands(
     (shown,) = commands.shown("docs/howto/publish.md", program)
     here = [part.replace("http://HOST:7777", server.url) for part in shown]
     assert shlex.split(text) == [program, *here]
+
+
+async def test_the_page_of_the_api_shows_every_operation() -> None:
+    async with running() as server, chromium.browser() as context:
+        page = await context.new_page()
+        await page.goto(f"{server.url}/")
+        await page.get_by_role("link", name="API").click()
+        await page.wait_for_selector(".operation")
+        operations = await page.locator(".operation").count()
+        item = page.locator(".operation:has(.PATCH)")
+        await item.locator("summary").click()
+        await chromium.says(page, ".operation[open] .details", "If-Match")
+        document = await page.evaluate(
+            "fetch('/api/openapi.json').then((response) => response.json())"
+        )
+    methods = [m for item in document["paths"].values() for m in item]
+    assert operations == len(methods) - methods.count("parameters")
