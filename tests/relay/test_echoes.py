@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 
 import pytest
 
 from live777py.relay import echoes
-from live777py.relay.retransmit import ECHO_RESERVE, FIRST_CREDIT
+from live777py.relay.commands import apply_commands
+from live777py.relay.receive import receive
+from live777py.relay.retransmit import ECHO_RESERVE, FIRST_CREDIT, send_echoes
 from live777py.relay.seam import ViewerId
 from live777py.relay.tables import ECHOES
 
 from .support import SMALL, Endpoint, Rig, rig, rtp
 
+MILLISECOND = 1_000_000
 #: So long that nothing is due before a test lets the time pass.
 ECHOING = dataclasses.replace(SMALL, echo_delay=0.9)
 
@@ -206,3 +210,109 @@ def test_what_the_publisher_had_lost_is_no_loss_of_the_viewer() -> None:
         assert len(endpoint.datagrams()) == 1
         _send(r, publisher, 4)
         assert _waiting(r) == 0
+
+
+class Lossy:
+    """A viewer that asks as Chromium does, behind a path that loses 5 %, in simulated time.
+
+    Attributes:
+        late: of each lost packet, how many nanoseconds later than it should it came.
+    """
+
+    def __init__(self, round_trip: int, *, repeats: int, loses_requests: bool) -> None:
+        self.late: dict[int, int] = {}
+        self._round_trip = round_trip * MILLISECOND
+        self._repeats = repeats * MILLISECOND
+        self._loses_requests = loses_requests
+        self._noise = random.Random(5)
+        #: Lost packets that were not seen yet: when they should have come, and are asked for.
+        self._missing: dict[int, list[int]] = {}
+        self._due: dict[int, int] = {}
+        self._newest = 0
+        #: Requests on their way: when they arrive at the server.
+        self.requests: list[tuple[int, int]] = []
+
+    def take(self, number: int, now: int) -> None:
+        """The server sends a packet, for whatever reason."""
+        if self._noise.random() < 0.05:
+            if number not in self.late and number > self._newest:
+                self._missing.setdefault(number, [now])
+            return
+        if number in self._missing:
+            (should,) = self._missing.pop(number)
+            self._due.pop(number, None)
+            self.late[number] = now - should
+        self._newest = max(self._newest, number)
+
+    def ask(self, now: int) -> None:
+        """Ask for what is missing before the newest packet, and again after a while.
+
+        Times are the server's: what a viewer sees is half a round trip older.
+        """
+        for number in self._missing:
+            if number < self._newest and self._due.get(number, 0) <= now:
+                self._due[number] = now + self._repeats
+                if not (self._loses_requests and self._noise.random() < 0.05):
+                    self.requests.append((now + self._round_trip, number))
+
+    def share(self) -> float:
+        """How much of what was lost came within 200 ms."""
+        lost = len(self.late) + len(self._missing)
+        assert lost > 50
+        return sum(late <= 200 * MILLISECOND for late in self.late.values()) / lost
+
+
+def _simulate(viewer: Lossy, packets: int = 1600) -> float:
+    """Two packets a frame, thirty frames a second."""
+    with rig(dataclasses.replace(SMALL, echo_delay=0.012)) as r:
+        publisher, track, _ = r.stream(0)
+        endpoint = r.endpoint()
+        identifier = r.watch(endpoint, track, rtx_payload_type=101, rtx_ssrc=2000)
+        r.turn()
+        state = r.plane._state
+        engine = state.engine[0]
+        start = int(engine.now)
+        for step in range(packets * 33 // 2):
+            now = engine.now = start + step * MILLISECOND
+            if step % 33 == 0:
+                first = step // 33 * 2 + 1
+                publisher.publish(rtp(first, first))
+                publisher.publish(rtp(first + 1, first))
+                receive(state, engine.socket, -1)
+            arrived = [number for when, number in viewer.requests if when <= now]
+            if arrived:
+                viewer.requests = [item for item in viewer.requests if item[0] > now]
+                r.plane.retransmit(identifier, arrived)
+                apply_commands(state)
+            is_due = engine.echoes and state.echoes[engine.echo_first].due <= now
+            if is_due:
+                send_echoes(state)
+            may_have_come = step % 33 == 0 or arrived or is_due
+            for packet in endpoint.packets() if may_have_come else ():
+                is_again = packet.ssrc == 2000
+                again = int.from_bytes(packet.payload[:2])
+                viewer.take(again if is_again else packet.sequence, now)
+            viewer.ask(now)
+        return viewer.share()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("repeats", [110, 40])
+@pytest.mark.parametrize("loses_requests", [False, True])
+def test_what_a_viewer_loses_is_back_within_200_ms(
+    repeats: int, loses_requests: bool
+) -> None:
+    viewer = Lossy(20, repeats=repeats, loses_requests=loses_requests)
+    assert _simulate(viewer) >= 0.995
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("loses_requests", "share"), [(False, 0.995), (True, 0.95)])
+def test_at_100_ms_too_where_requests_arrive(
+    loses_requests: bool, share: float
+) -> None:
+    # One that is lost is repeated after a round trip at the earliest: too late for this.
+    viewer = Lossy(100, repeats=110, loses_requests=loses_requests)
+    assert _simulate(viewer) >= share
