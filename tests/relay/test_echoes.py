@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from live777py.relay import echoes
+from live777py.relay.cfuncs import COMPILED
 from live777py.relay.commands import apply_commands
 from live777py.relay.receive import receive
 from live777py.relay.retransmit import ECHO_RESERVE, FIRST_CREDIT, send_echoes
@@ -296,6 +301,11 @@ def _simulate(viewer: Lossy, packets: int = 1600) -> float:
         return viewer.share()
 
 
+#: They call functions of the loop, which would be compiled once more each.
+simulated = pytest.mark.skipif(COMPILED, reason="runs as plain Python")
+
+
+@simulated
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("repeats", [110, 40])
@@ -307,6 +317,7 @@ def test_what_a_viewer_loses_is_back_within_200_ms(
     assert _simulate(viewer) >= 0.995
 
 
+@simulated
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("loses_requests", "share"), [(False, 0.995), (True, 0.95)])
@@ -316,3 +327,20 @@ def test_at_100_ms_too_where_requests_arrive(
     # One that is lost is repeated after a round trip at the earliest: too late for this.
     viewer = Lossy(100, repeats=110, loses_requests=loses_requests)
     assert _simulate(viewer) >= share
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not COMPILED, reason="this is that run already")
+@pytest.mark.timeout(300)
+def test_the_simulations_run_as_plain_python() -> None:
+    chosen = ["-k", "back_within_200_ms or where_requests_arrive"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", __file__, *chosen],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "6 passed" in done.stdout
