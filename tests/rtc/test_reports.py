@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -56,7 +55,7 @@ def track(**changes: int) -> TrackStats:
         timestamp_offset=0,
         viewers=1,
     )
-    return replace(base, **changes)
+    return base._replace(**changes)
 
 
 def sent(**changes: int) -> ViewerStats:
@@ -67,7 +66,7 @@ def sent(**changes: int) -> ViewerStats:
         first_sequence=1,
         last_sequence=10,
     )
-    return replace(base, **changes)
+    return base._replace(**changes)
 
 
 def publisher(
