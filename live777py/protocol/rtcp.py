@@ -15,12 +15,15 @@ import enum
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 from .rtp import Malformed, sequence_delta
 from .transport_feedback import TransportFeedback
 
 _MAX_COUNT = 31
+_HEAD = struct.Struct("!BBH")
+_SENDER_INFO = struct.Struct("!IQIII")
 
 
 class PacketType(enum.IntEnum):
@@ -93,10 +96,11 @@ class SenderReport:
     blocks: tuple[ReportBlock, ...] = ()
 
     def __bytes__(self) -> bytes:
-        info = struct.pack(
-            "!IQIII", self.ssrc, self.ntp, self.timestamp, self.packets, self.octets
+        body = _SENDER_INFO.pack(
+            self.ssrc, self.ntp, self.timestamp, self.packets, self.octets
         )
-        body = info + b"".join(map(bytes, self.blocks))
+        if self.blocks:
+            body += b"".join(map(bytes, self.blocks))
         return _packet(PacketType.SENDER_REPORT, len(self.blocks), body)
 
 
@@ -125,9 +129,12 @@ class Chunk:
         return struct.pack("!I", self.ssrc) + items + bytes(4 - len(items) % 4)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SourceDescription:
-    """Who sources are (RFC 3550 section 6.5)."""
+    """Who sources are (RFC 3550 section 6.5).
+
+    Its bytes are kept: it goes with every report.
+    """
 
     chunks: tuple[Chunk, ...]
 
@@ -146,6 +153,10 @@ class SourceDescription:
         return None
 
     def __bytes__(self) -> bytes:
+        return self._encoded
+
+    @cached_property
+    def _encoded(self) -> bytes:
         body = b"".join(map(bytes, self.chunks))
         return _packet(PacketType.SOURCE_DESCRIPTION, len(self.chunks), body)
 
@@ -495,7 +506,5 @@ def _packet(packet_type: int, count: int, body: bytes) -> bytes:
     padding = -len(body) % 4
     if padding:
         body += bytes(padding - 1) + bytes([padding])
-    head = struct.pack(
-        "!BBH", 0x80 | bool(padding) << 5 | count, packet_type, len(body) // 4
-    )
-    return head + body
+        count |= 0x20
+    return _HEAD.pack(0x80 | count, packet_type, len(body) // 4) + body

@@ -121,10 +121,10 @@ class PublisherReports:
         """
         self._clock = clock
         self._ssrc = ssrc
-        self._cname = cname
         self._started = started
         self._max_bitrate = max_bitrate
         self._reduced_size = reduced_size
+        self._description = SourceDescription.named(cname, ssrc)
         self._fir_number = -1
         #: By SSRC: packets expected and received at the report before.
         self._reported: dict[int, tuple[int, int]] = {}
@@ -210,7 +210,7 @@ class PublisherReports:
         """What every compound packet begins with (RFC 3550 section 6.1)."""
         return [
             ReceiverReport(self._ssrc, blocks),
-            SourceDescription.named(self._cname, self._ssrc),
+            self._description,
         ]
 
     def _block(self, track: TrackStats, now: int) -> ReportBlock:
@@ -334,6 +334,9 @@ class ViewerReports(Generic[K]):
         self._keys = {ssrc: key for key, ssrc in self._ssrcs.items()}
         #: The middle of the NTP time of what was sent, and when.
         self._sent: deque[tuple[int, int]] = deque(maxlen=self._REMEMBERED)
+        #: The sources that the description names, which seldom change.
+        self._named: list[int] = []
+        self._description = SourceDescription(())
         #: What the viewer said last, by track.
         self.reception: dict[K, Reception] = {}
         #: By the viewer's SSRC: the middle of a reference time not answered yet, its arrival.
@@ -367,7 +370,10 @@ class ViewerReports(Generic[K]):
         if not reports:
             return []
         self._sent.append((rtp.ntp_middle(reading.ntp), now))
-        packets: list[Packet] = [*reports, SourceDescription.named(self._cname, *named)]
+        if named != self._named:
+            self._named = named
+            self._description = SourceDescription.named(self._cname, *named)
+        packets: list[Packet] = [*reports, self._description]
         if self._references:
             delays = tuple(
                 ReferenceDelay(ssrc, middle, _short_delay(now - arrived))
