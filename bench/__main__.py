@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from bench import chromium, work
+from bench import chromium, loss, work
 from bench.load import Result
 from bench.process import choose_cores
 from bench.table import TITLES, markdown
@@ -36,6 +36,8 @@ MEASUREMENTS: Mapping[str, Callable[[Target], Awaitable[Result]]] = {
     "joins": work.joins,
     "deaf": work.deaf,
     "chromium": chromium.joins,
+    "loss": loss.recovered,
+    "freezes": loss.freezes,
     "bare": lambda target: work.bare(200),
 }
 #: Has nothing to do with any server.

@@ -61,6 +61,16 @@ FIGURES: Mapping[str, Sequence[Figure]] = {
         Figure("watchers_gap_ms", "largest gap at a watcher, ms"),
         Figure("watchers_p99_ms", "latency p99 at watchers, ms", "{:.2f}"),
     ),
+    "loss": (
+        Figure("viewer_back", "lost to a viewer, back within 200 ms", "{:.2%}"),
+        Figure("publisher_back", "lost by the publisher, the same", "{:.2%}"),
+    ),
+    "freezes": (
+        Figure("viewer_freezes", "freezes, viewer's path loses", "{:.0f}"),
+        Figure("viewer_freezes_clear", "beside it, none lost", "{:.0f}"),
+        Figure("publisher_freezes", "freezes, publisher's path loses", "{:.0f}"),
+        Figure("publisher_freezes_clear", "beside it, none lost", "{:.0f}"),
+    ),
     "deaf": (
         Figure("first_packet_ms", "POST to first packet, median, ms", "{:.0f}"),
         Figure("first_frame_ms", "POST to first whole key frame, median, ms", "{:.0f}"),
@@ -91,6 +101,8 @@ TITLES: Mapping[str, str] = {
     "bare": "bare `sendmmsg`, 200 sockets",
     "blocked": "event loop blocked, 20 viewers",
     "joins": "200 joins, 100 watching",
+    "loss": "5 % lost at random, round trip 20 ms",
+    "freezes": "the same in Chromium, 150 frames",
     "deaf": "publisher deaf to PLI, 2 s between key frames",
     "chromium": "the same publisher, 10 joins in Chromium",
 }

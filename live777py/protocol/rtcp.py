@@ -1,8 +1,9 @@
 """RTCP packets, values to bytes and back.
 
 Reports, source descriptions and goodbyes are of RFC 3550 section 6, feedback of RFC 4585
-and RFC 5104, REMB of draft-alvestrand-rmcat-remb-03; transport-wide feedback has a module
-of its own. What this module does not know it keeps as `Unknown`.
+and RFC 5104, extended reports of RFC 3611, REMB of draft-alvestrand-rmcat-remb-03;
+transport-wide feedback has a module of its own. What this module does not know it keeps as
+`Unknown`.
 
 RTCP comes from a connection, so a bad packet is nobody's HTTP status: `parse` raises
 `rtp.Malformed` and the reader counts and drops the datagram.
@@ -14,16 +15,19 @@ import enum
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 from .rtp import Malformed, sequence_delta
 from .transport_feedback import TransportFeedback
 
 _MAX_COUNT = 31
+_HEAD = struct.Struct("!BBH")
+_SENDER_INFO = struct.Struct("!IQIII")
 
 
 class PacketType(enum.IntEnum):
-    """The RTCP packet types that are understood here (RFC 3550, RFC 4585)."""
+    """The RTCP packet types that are understood here (RFC 3550, 4585, 3611)."""
 
     SENDER_REPORT = 200
     RECEIVER_REPORT = 201
@@ -31,6 +35,7 @@ class PacketType(enum.IntEnum):
     BYE = 203
     TRANSPORT_FEEDBACK = 205
     PAYLOAD_FEEDBACK = 206
+    EXTENDED_REPORT = 207
 
 
 _NACK = 1
@@ -38,6 +43,9 @@ _TRANSPORT_CC = 15
 _PLI = 1
 _FIR = 4
 _APPLICATION = 15
+#: Blocks of extended reports (RFC 3611 sections 4.4 and 4.5).
+_REFERENCE_TIME = 4
+_DELAYS = 5
 
 #: The item of a source description that names an endpoint (RFC 3550 section 6.5.1).
 CNAME = 1
@@ -88,10 +96,11 @@ class SenderReport:
     blocks: tuple[ReportBlock, ...] = ()
 
     def __bytes__(self) -> bytes:
-        info = struct.pack(
-            "!IQIII", self.ssrc, self.ntp, self.timestamp, self.packets, self.octets
+        body = _SENDER_INFO.pack(
+            self.ssrc, self.ntp, self.timestamp, self.packets, self.octets
         )
-        body = info + b"".join(map(bytes, self.blocks))
+        if self.blocks:
+            body += b"".join(map(bytes, self.blocks))
         return _packet(PacketType.SENDER_REPORT, len(self.blocks), body)
 
 
@@ -120,9 +129,12 @@ class Chunk:
         return struct.pack("!I", self.ssrc) + items + bytes(4 - len(items) % 4)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SourceDescription:
-    """Who sources are (RFC 3550 section 6.5)."""
+    """Who sources are (RFC 3550 section 6.5).
+
+    Its bytes are kept: it goes with every report.
+    """
 
     chunks: tuple[Chunk, ...]
 
@@ -141,6 +153,10 @@ class SourceDescription:
         return None
 
     def __bytes__(self) -> bytes:
+        return self._encoded
+
+    @cached_property
+    def _encoded(self) -> bytes:
         body = b"".join(map(bytes, self.chunks))
         return _packet(PacketType.SOURCE_DESCRIPTION, len(self.chunks), body)
 
@@ -238,6 +254,46 @@ class Remb:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferenceDelay:
+    """Answers one receiver's reference time (RFC 3611 section 4.5).
+
+    Attributes:
+        ssrc: the receiver's.
+        last_reference: the middle 32 bits of its latest reference time.
+        delay: since that came, in 1/65536 s.
+    """
+
+    ssrc: int
+    last_reference: int
+    delay: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendedReport:
+    """What lets a receiver that sends nothing know its round trip (RFC 3611).
+
+    Attributes:
+        ssrc: of who reports.
+        reference_ntp: the receiver's time in 64-bit NTP form, None without that block.
+        delays: how long ago such times of others came.
+    """
+
+    ssrc: int
+    reference_ntp: int | None = None
+    delays: tuple[ReferenceDelay, ...] = ()
+
+    def __bytes__(self) -> bytes:
+        body = struct.pack("!I", self.ssrc)
+        if self.reference_ntp is not None:
+            body += struct.pack("!BxHQ", _REFERENCE_TIME, 2, self.reference_ntp)
+        if self.delays:
+            body += struct.pack("!BxH", _DELAYS, 3 * len(self.delays))
+            for item in self.delays:
+                body += struct.pack("!III", item.ssrc, item.last_reference, item.delay)
+        return _packet(PacketType.EXTENDED_REPORT, 0, body)
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """A packet of another type or format; `count` is the field that may be a format."""
 
@@ -259,6 +315,7 @@ Packet: TypeAlias = (
     | GenericNack
     | Remb
     | TransportFeedback
+    | ExtendedReport
     | Unknown
 )
 
@@ -369,6 +426,26 @@ def _parse_bye(count: int, body: bytes) -> Bye:
     return Bye(ssrcs, reason.decode(errors="replace"))
 
 
+def _parse_extended_report(count: int, body: bytes) -> ExtendedReport:
+    (ssrc,) = struct.unpack_from("!I", body)
+    reference = None
+    delays: list[ReferenceDelay] = []
+    position = 4
+    while position < len(body):
+        kind, words = struct.unpack_from("!BxH", body, position)
+        block = body[position + 4 : position + 4 + 4 * words]
+        if len(block) < 4 * words:
+            raise Malformed("RTCP extended report ends within a block")
+        if kind == _REFERENCE_TIME:
+            (reference,) = struct.unpack_from("!Q", block)
+        elif kind == _DELAYS:
+            # Any rest that is no whole item is passed over.
+            whole = block[: len(block) // 12 * 12]
+            delays += [ReferenceDelay(*i) for i in struct.iter_unpack("!III", whole)]
+        position += 4 + 4 * words
+    return ExtendedReport(ssrc, reference, tuple(delays))
+
+
 def _parse_pli(sender_ssrc: int, media_ssrc: int, body: bytes) -> PictureLoss:
     return PictureLoss(sender_ssrc, media_ssrc)
 
@@ -402,6 +479,7 @@ _PARSERS: dict[int, Callable[[int, bytes], Packet]] = {
     PacketType.RECEIVER_REPORT: _parse_receiver_report,
     PacketType.SOURCE_DESCRIPTION: _parse_source_description,
     PacketType.BYE: _parse_bye,
+    PacketType.EXTENDED_REPORT: _parse_extended_report,
 }
 _FEEDBACK: dict[tuple[int, int], Callable[[int, int, bytes], Packet | None]] = {
     (PacketType.TRANSPORT_FEEDBACK, _NACK): _parse_nack,
@@ -428,7 +506,5 @@ def _packet(packet_type: int, count: int, body: bytes) -> bytes:
     padding = -len(body) % 4
     if padding:
         body += bytes(padding - 1) + bytes([padding])
-    head = struct.pack(
-        "!BBH", 0x80 | bool(padding) << 5 | count, packet_type, len(body) // 4
-    )
-    return head + body
+        count |= 0x20
+    return _HEAD.pack(0x80 | count, packet_type, len(body) // 4) + body

@@ -53,6 +53,10 @@ ENGINE = _record(
     "catch_next",
     "caught_up_at",
     "catch_up_age",
+    # What is to be sent once more unasked: a ring, and how many wait in it.
+    "echo_first",
+    "echoes",
+    "echo_delay",
 )
 
 #: One row; its columns are the names in `Plane.counters()`.
@@ -102,6 +106,7 @@ COUNTERS = _record(
     "retransmitted",
     "retransmit_missed",
     "retransmit_limited",
+    "echoed",
     "caught_up",
     "frames_dropped",
 )
@@ -216,6 +221,9 @@ VIEWER = _record(
     "credit",
     "credit_at",
     "credit_octets",
+    # Until when it counts as one that loses packets, and its newest packet that was probed.
+    "lossy_until",
+    "probed_plus_one",
 )
 
 TAP = _record(
@@ -232,6 +240,8 @@ TAP = _record(
 )
 #: When a packet was last sent again to a viewer; a slot is viewer × RESENT_ROWS + number % it.
 RESENT = _record("number", "at")
+#: A packet that a viewer is to be sent once more; a probe only if it is still the newest.
+ECHO = _record("viewer", "number", "due", "is_probe")
 
 #: A control packet beside its bytes.
 CONTROL = _record(

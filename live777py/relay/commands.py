@@ -215,6 +215,8 @@ def add_viewer(
     viewer.credit = FIRST_CREDIT
     viewer.credit_at = state.engine[0].now
     viewer.credit_octets = 0
+    viewer.lossy_until = 0
+    viewer.probed_plus_one = 0
     watched = state.tracks[track]
     following = watched.first_viewer_plus_one
     if following != 0:

@@ -14,6 +14,7 @@ from .cfuncs import (
     memcpy,
     srtp_protect,
 )
+from .echoes import probe
 from .header import rename_elements
 from .output import flush, seal
 from .tables import BATCH, GSO_PACKETS, ROW, Record, State
@@ -209,6 +210,7 @@ def fan_out(state: State, index: int) -> None:
                 count = state.output.runs[run]
                 _send_run(state, link - 1, viewer, slot, count)
                 slot += count
+            probe(state, link - 1, viewer)
         link = viewer.next_plus_one
 
 

@@ -17,9 +17,11 @@ from .cfuncs import (
     write,
 )
 from .commands import apply_commands
+from .echoes import wait_at_most
 from .injection import take_injected
 from .numbering import SECOND
 from .receive import receive
+from .retransmit import send_echoes
 from .tables import BATCH, RUNNING, STOP, State
 
 CLOCK_REALTIME = 0
@@ -75,6 +77,7 @@ def _turn(state: State, timeout: int) -> int:
     engine = state.engine[0]
     if engine.catching != 0:
         timeout = min(timeout, BURST_MS)
+    timeout = wait_at_most(state, timeout)
     state.polls[0] = engine.socket | (POLLIN << 32)
     state.polls[1] = engine.wake | (POLLIN << 32)
     state.polls[2] = engine.epoll | (POLLIN << 32)
@@ -105,6 +108,7 @@ def _turn(state: State, timeout: int) -> int:
             state.scratch[_EVENT] = 1
             write(engine.wake, event, 8)
     catch_up(state)
+    send_echoes(state)
     if engine.tapped != 0:
         engine.tapped = 0
         state.scratch[_EVENT] = 1

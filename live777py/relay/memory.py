@@ -13,6 +13,7 @@ from .columns import (
     COLLECTED,
     CONTROL,
     COUNTERS,
+    ECHO,
     ENGINE,
     IOVEC,
     MESSAGE,
@@ -32,6 +33,7 @@ from .tables import (
     COMMAND_WORDS,
     CONTROL_BYTES,
     DATAGRAM,
+    ECHOES,
     EVENT_BYTES,
     EVENTS,
     GSO_PACKETS,
@@ -222,6 +224,7 @@ def allocate(settings: PlaneSettings) -> Memory:
         viewers=records(settings.max_viewers, VIEWER),
         catching=np.zeros(settings.max_viewers, np.int64),
         resent=records(settings.max_viewers * RESENT_ROWS, RESENT),
+        echoes=records(ECHOES, ECHO),
         parking=Parking(
             records(settings.parked_packets, PARKED),
             octets(settings.parked_packets, DATAGRAM),
@@ -249,5 +252,6 @@ def allocate(settings: PlaneSettings) -> Memory:
     state.engine[0].gso = int(settings.gso)
     state.engine[0].first_source = settings.max_peers
     state.engine[0].coalesce = int(settings.coalesce * 1_000_000_000)
+    state.engine[0].echo_delay = round(settings.echo_delay * 1_000_000_000)
     state.engine[0].catch_up_age = round(settings.catch_up_age * 1_000_000_000)
     return Memory(state, history, packets, injected, tapped, arrivals)

@@ -1,18 +1,21 @@
 """Retransmission: what a viewer says that it lacks is sent again from the track's history.
 
 By RTX (RFC 4588) where that was negotiated, otherwise as the same packet, byte for byte. A
-packet goes to a viewer once in 15 ms at most, and what is sent again is bounded by half of
-what the viewer gets anyway, so that a lie about losses gains little.
+packet that is asked for goes to a viewer once in 15 ms at most, and what is sent again is
+bounded by half of what the viewer gets anyway, so that a lie about losses gains little.
+
+Of that, as long as there is enough, a viewer that loses packets gets echoes (`echoes.py`).
 """
 
 from __future__ import annotations
 
 from .cfuncs import address_of, compiled, inlined, int64, memcpy, srtp_protect
+from .echoes import LOSSY, promise
 from .fanout import can_be_sent_to, rewrite
 from .header import locate
 from .numbering import SECOND
 from .output import flush, seal
-from .tables import COMMAND_WORDS, RESENT_ROWS, ROW, Record, State, Table
+from .tables import COMMAND_WORDS, ECHOES, RESENT_ROWS, ROW, Record, State, Table
 from .wire import MASK16, get8, put16, put32
 
 #: Below the 20 ms of Chromium's rhythm, so that its second request is heard.
@@ -22,6 +25,9 @@ MAX_CREDIT = 256 * 1024
 FIRST_CREDIT = 32 * 1024
 #: Bytes a second that are always allowed.
 LEAST_RATE = 32_000
+#: What echoes leave of the credit. Who loses so much that there is no more than this has a
+#: path that is too narrow, and needs it for what it asks for.
+ECHO_RESERVE = FIRST_CREDIT // 2
 
 
 @compiled
@@ -72,35 +78,20 @@ def _is_too_soon(state: State, index: int, number: int) -> bool:
 
 
 @compiled
-def resend(state: State, index: int, low: int) -> None:
-    """Send the packet again that had these 16 bits for a number, if it may be."""
-    counters = state.counters[0]
-    viewer = state.viewers[index]
-    highest = viewer.last_sent_plus_one - 1
-    sequence = highest - ((highest - low) & MASK16)
-    number = sequence - viewer.shift
-    if number < viewer.floor or number >= viewer.cursor:
-        counters.retransmit_missed += 1
-        return
+def _send_again(state: State, viewer: Record, number: int) -> bool:
+    """Send a packet again that is in the history and that the viewer was sent before."""
     engine = state.engine[0]
-    track = viewer.track_plus_one - 1
-    slot = track * engine.history + number % engine.history
-    packet = state.history.packets[slot]
-    if packet.number != number:
-        counters.retransmit_missed += 1
-        return
-    if viewer.credit < packet.length or _is_too_soon(state, index, number):
-        counters.retransmit_limited += 1
-        return
+    counters = state.counters[0]
+    slot = (viewer.track_plus_one - 1) * engine.history + number % engine.history
     if engine.output_packets >= state.output.bytes.shape[0]:
         flush(state)
     at = engine.output_packets
     peer = state.peers[viewer.peer]
-    state.scratch[0] = _copy(state, viewer, slot, at, sequence)
+    state.scratch[0] = _copy(state, viewer, slot, at, number + viewer.shift)
     start = address_of(state.output.bytes) + at * ROW
     if srtp_protect(peer.send_session, start, address_of(state.scratch)) != 0:
         counters.protect_failed += 1
-        return
+        return False
     length = state.scratch[0]
     state.output.iovecs[at].length = length
     engine.output_packets = at + 1
@@ -110,7 +101,97 @@ def resend(state: State, index: int, low: int) -> None:
     peer.bytes_sent += length
     counters.packets_out += 1
     counters.bytes_out += length
+    return True
+
+
+@inlined
+def _length(state: State, viewer: Record, number: int) -> int:
+    """The length of a packet that may be sent again to a viewer, 0 when it may not."""
+    if number < viewer.floor or number >= viewer.cursor:
+        return int64(0)
+    depth = state.engine[0].history
+    slot = (viewer.track_plus_one - 1) * depth + number % depth
+    packet = state.history.packets[slot]
+    if packet.number != number:
+        return int64(0)
+    return int64(packet.length)
+
+
+@compiled
+def resend(state: State, index: int, low: int) -> bool:
+    """Send the packet again that had these 16 bits for a number, if it may be."""
+    counters = state.counters[0]
+    viewer = state.viewers[index]
+    highest = viewer.last_sent_plus_one - 1
+    number = highest - ((highest - low) & MASK16) - viewer.shift
+    length = _length(state, viewer, number)
+    if length == 0:
+        counters.retransmit_missed += 1
+        return False
+    if viewer.credit < length or _is_too_soon(state, index, number):
+        counters.retransmit_limited += 1
+        return False
+    if not _send_again(state, viewer, number):
+        return False
     counters.retransmitted += 1
+    return True
+
+
+@compiled
+def _answer(state: State, index: int, low: int) -> None:
+    """Send a packet that was asked for, and promise it a second time.
+
+    Unless it is one that the publisher's path had lost: the viewer may have lost nothing.
+    """
+    if not resend(state, index, low):
+        return
+    viewer = state.viewers[index]
+    highest = viewer.last_sent_plus_one - 1
+    number = highest - ((highest - low) & MASK16) - viewer.shift
+    engine = state.engine[0]
+    slot = (viewer.track_plus_one - 1) * engine.history + number % engine.history
+    if state.history.packets[slot].is_late == 0:
+        viewer.lossy_until = engine.now + LOSSY
+        promise(state, index, number, 0)
+
+
+@compiled
+def _echo(state: State, index: int, number: int, is_probe: int) -> None:
+    """Keep a promise, unless the viewer has changed, is short of credit, or has no need."""
+    viewer = state.viewers[index]
+    if viewer.track_plus_one == 0 or not can_be_sent_to(state, viewer):
+        return
+    newest_plus_one = viewer.last_sent_plus_one - viewer.shift
+    if viewer.started == 0 or number >= newest_plus_one:
+        return
+    if is_probe != 0 and number + 1 != newest_plus_one:
+        # What followed it tells the viewer whether it is lost.
+        return
+    _refill(state, viewer)
+    length = _length(state, viewer, number)
+    if length == 0 or viewer.credit < length + ECHO_RESERVE:
+        return
+    entry = state.resent[index * RESENT_ROWS + number % RESENT_ROWS]
+    entry.number = number
+    entry.at = state.engine[0].now
+    if _send_again(state, viewer, number):
+        state.counters[0].echoed += 1
+
+
+@compiled
+def send_echoes(state: State) -> None:
+    """Keep the promises that are due."""
+    engine = state.engine[0]
+    if engine.echoes == 0 or state.echoes[engine.echo_first].due > engine.now:
+        return
+    while engine.echoes != 0:
+        echo = state.echoes[engine.echo_first]
+        if echo.due > engine.now:
+            break
+        engine.echo_first = (engine.echo_first + 1) % ECHOES
+        engine.echoes -= 1
+        _echo(state, echo.viewer, echo.number, echo.is_probe)
+    flush(state)
 
 
 @compiled
@@ -130,7 +211,7 @@ def retransmit(state: State, index: int, row: Table) -> None:
             if (mask >> ahead) & 1 == 0:
                 continue
             if has_begun:
-                resend(state, index, (first + ahead) & MASK16)
+                _answer(state, index, (first + ahead) & MASK16)
             else:
                 state.counters[0].retransmit_missed += 1
     flush(state)

@@ -123,7 +123,9 @@ class Runner:
             self._remove_readers()
             self._fail(error)
             return
-        if self._state.engine[0].catching and self._again is None and self._loop:
+        engine = self._state.engine[0]
+        is_awaited = engine.catching or engine.echoes
+        if is_awaited and self._again is None and self._loop:
             self._again = self._loop.call_later(STEP_SECONDS, self._turn_again)
 
     def _turn_again(self) -> None:

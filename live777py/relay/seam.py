@@ -126,8 +126,7 @@ class SrtpKeys:
         return f"SrtpKeys(profile={self.profile})"
 
 
-@dataclass(frozen=True, slots=True)
-class PeerStats:
+class PeerStats(NamedTuple):
     """Counters of one peer; times are `time.monotonic_ns()`, 0 for never."""
 
     last_received: int
@@ -138,8 +137,7 @@ class PeerStats:
     send_errors: int
 
 
-@dataclass(frozen=True, slots=True)
-class TrackStats:
+class TrackStats(NamedTuple):
     """The state of a track: what reception and sender reports are made from.
 
     Attributes:
@@ -156,9 +154,6 @@ class TrackStats:
         last_timestamp: the latest packet's *outgoing* RTP timestamp.
         timestamp_offset: outgoing minus incoming RTP timestamp, modulo 2^32.
         viewers: how many there are.
-        group_packets: what a viewer that catches up would begin with: the packets since the
-            latest key frame, 0 when they are too old or not all there.
-        group_started: when that key frame came, 0 when there is none.
     """
 
     ssrc: int
@@ -174,12 +169,21 @@ class TrackStats:
     last_timestamp: int
     timestamp_offset: int
     viewers: int
-    group_packets: int = 0
-    group_started: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ViewerStats:
+class Group(NamedTuple):
+    """What a viewer that catches up would begin with.
+
+    Attributes:
+        packets: since the latest key frame; 0 when they are too old or not all there.
+        started: when that key frame came, 0 when there is none to begin with.
+    """
+
+    packets: int
+    started: int
+
+
+class ViewerStats(NamedTuple):
     """What was sent to one viewer of one track, as a sender report counts it.
 
     Attributes:

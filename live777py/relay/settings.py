@@ -29,6 +29,8 @@ class PlaneSettings:
         source_packets: packets that may wait of each source, a power of two.
         tap_packets: packets that may wait for each tap at most, a power of two.
         catch_up_age: seconds; a key frame that is older is nothing to begin with.
+        echo_delay: seconds after which a viewer that loses packets is sent some once more
+            unasked; 0 for never.
     """
 
     threads: int = 1
@@ -47,6 +49,9 @@ class PlaneSettings:
     source_packets: int = 512
     tap_packets: int = 1024
     catch_up_age: float = 10.0
+    # Shorter than the 15 ms in which a request is taken for a repeated one, and far enough
+    # from the first copy for most bursts.
+    echo_delay: float = 0.012
 
     def __post_init__(self) -> None:
         for name in (
@@ -76,5 +81,7 @@ class PlaneSettings:
             raise ValueError("catch_up_age must be between 0 and 3600")
         if not 0 <= self.coalesce < 1:
             raise ValueError("coalesce must be at least 0 and less than a second")
+        if not 0 <= self.echo_delay < 1:
+            raise ValueError("echo_delay must be at least 0 and less than a second")
         if self.threads < 0:
             raise ValueError("threads must not be negative")

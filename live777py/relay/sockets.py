@@ -6,8 +6,9 @@ import errno
 import logging
 import socket
 import struct
+from functools import lru_cache
 
-from .paths import address_to_words, is_ipv4, path_to_words
+from .paths import address_to_words
 from .seam import Path
 
 logger = logging.getLogger(__name__)
@@ -112,26 +113,40 @@ def send_control(sock: socket.socket, data: bytes, path: Path) -> None:
         OSError: the kernel did not take it.
         ValueError: the path is none, or not one of this socket's family.
     """
-    words = path_to_words(path)
-    if sock.family == socket.AF_INET6:
-        host = f"::ffff:{path.host}" if is_ipv4(words) else path.host.partition("%")[0]
-        name: tuple[str, int] | tuple[str, int, int, int]
-        name = (host, path.port, 0, path.scope)
-    elif is_ipv4(words):
-        name = (path.host, path.port)
-    else:
-        raise ValueError(f"{path.host} cannot be reached from an IPv4 socket")
-    sock.sendmsg([data], _local_control(sock, path), 0, name)
+    is_ipv6 = sock.family == socket.AF_INET6
+    host, port, local, scope = path
+    if not (0 < port < 1 << 16 and 0 <= scope < 1 << 32):
+        raise ValueError(f"port {port} or scope {scope} is out of range")
+    name: tuple[str, int] | tuple[str, int, int, int] = (_host(is_ipv6, host), port)
+    if is_ipv6:
+        name = (*name, 0, scope)
+    sock.sendmsg([data], _local_control(is_ipv6, local, scope), 0, name)
 
 
-def _local_control(sock: socket.socket, path: Path) -> list[tuple[int, int, bytes]]:
-    """The control message that makes a datagram leave from `path.local`."""
-    high, low = address_to_words(path.local)
+# By addresses and not by paths: each client has a port of its own.
+@lru_cache(maxsize=4096)
+def _host(is_ipv6: bool, host: str) -> str:
+    """A remote address as a socket of this family takes it."""
+    high, low = address_to_words(host)
+    is_mapped = high == 0 and low >> 32 == 0xFFFF
+    if is_ipv6:
+        return f"::ffff:{host}" if is_mapped else host.partition("%")[0]
+    if not is_mapped:
+        raise ValueError(f"{host} cannot be reached from an IPv4 socket")
+    return host
+
+
+@lru_cache(maxsize=1024)
+def _local_control(
+    is_ipv6: bool, local: str, scope: int
+) -> list[tuple[int, int, bytes]]:
+    """The control message that makes a datagram leave from a local address."""
+    high, low = address_to_words(local)
     if high == 0 and low == 0:
         return []
-    if sock.family == socket.AF_INET6:
+    if is_ipv6:
         is_link_local = (high >> 54) & 0x3FF == _LINK_LOCAL
-        interface = path.scope if is_link_local else 0
+        interface = scope if is_link_local else 0
         info = struct.pack("!qq", high, low) + struct.pack("=I", interface)
         return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)]
     info = struct.pack("=I", 0) + struct.pack("!I", low & 0xFFFFFFFF) + bytes(4)

@@ -44,6 +44,8 @@ EVENT_BYTES = EVENT_DATA + 8
 EVENTS = 32
 #: Packets of each viewer of which is remembered when they were last sent again.
 RESENT_ROWS = 128
+#: Packets of all viewers that are to be sent once more unasked.
+ECHOES = 4096
 KINDS = len(Control)
 
 #: Words of `shared`, each on a cache line of its own.
@@ -168,6 +170,7 @@ class State(Referenced):
     viewers: Table
     catching: Table
     resent: Table
+    echoes: Table
     parking: Parking
     input: Input
     output: Output

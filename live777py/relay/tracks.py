@@ -12,7 +12,7 @@ from . import commands, stats
 from .bridges import Bridges
 from .groups import usable
 from .registry import Track, check_clock_rate, check_payload_type, pack_extensions
-from .seam import Found, PeerId, TrackId, TrackStats
+from .seam import Found, Group, PeerId, TrackId, TrackStats
 from .viewers import Viewers
 
 
@@ -101,11 +101,16 @@ class Tracks(Viewers, Bridges):
     def track_stats(self, track: TrackId) -> TrackStats:
         """How a track is doing."""
         self._track(track)
-        age = int(self._state.engine[0].catch_up_age)
-        now = time.monotonic_ns()
+        return stats.track_stats(self._state.tracks, track)
+
+    def group(self, track: TrackId) -> Group:
+        """What a viewer of a track could begin with now."""
+        self._track(track)
         row = self._state.tracks[track]
-        group = int(usable(row, self._settings.history, now, age))
-        return stats.track_stats(self._state.tracks, track, group)
+        age = int(self._state.engine[0].catch_up_age)
+        history = self._settings.history
+        packets = int(usable(row, history, time.monotonic_ns(), age))
+        return Group(packets, int(row.group_started) if packets else 0)
 
     def find_packets(self, track: TrackId, numbers: Sequence[int]) -> Found:
         """Which of some packets of a track are in its history."""

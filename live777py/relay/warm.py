@@ -40,7 +40,7 @@ def warm() -> float:
         plane = Plane(sock, SMALL)
         # What this side of the rings uses is compiled, too.
         plane.remove_peer(plane.add_peer())
-        plane.track_stats(plane.add_track())
+        plane.group(plane.add_track())
         list(plane.control_packets())
         compile_loop(plane._state)
         plane.stop()

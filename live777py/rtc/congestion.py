@@ -12,6 +12,8 @@ from live777py.protocol.transport_feedback import TransportFeedback
 
 #: Seconds between two feedback packets. Senders expect 50 to 100 ms.
 INTERVAL = 0.09
+#: The feedback of all publishers is sent at multiples of this, many in one turn of the loop.
+SLOT = 0.03
 #: In microseconds.
 TICK = 250
 REFERENCE = 64_000

@@ -20,10 +20,16 @@ GRACE = 2 * MILLISECOND
 #: Between two requests for one packet while the round-trip time is unknown, and the bounds.
 DEFAULT_ROUND_TRIP = 100 * MILLISECOND
 MIN_INTERVAL = 20 * MILLISECOND
+#: A request may be lost like anything else. Where the round trip is long each is made
+#: twice: the second is far enough from the first for most bursts, and Chromium, which sends a
+#: packet again but once in a round trip, answers only one of them.
+SECOND = 15 * MILLISECOND
+#: But not when so many packets of one track are missing: the path is narrow, not just bad.
+MAX_PAIRED = 64
 MAX_INTERVAL = 500 * MILLISECOND
 #: When a packet is given up.
 PATIENCE = 1000 * MILLISECOND
-MAX_REQUESTS = 10
+MAX_ROUNDS = 10
 #: The same for a publisher that cannot be asked: as long as late packets usually take.
 LATENESS = 100 * MILLISECOND
 #: Packets of one track that are pursued at once.
@@ -32,13 +38,17 @@ MAX_MISSING = 1000
 
 @dataclass(slots=True)
 class _Missing:
-    """One packet; `first_request` is 0 before there was one."""
+    """One packet; `first_request` is 0 before there was one.
+
+    A round is a request or a pair of them; `next_round` is when it is over.
+    """
 
     sequence: int
     noticed: int
     due: int
-    requests: int = 0
+    rounds: int = 0
     first_request: int = 0
+    next_round: int = 0
 
 
 @dataclass(slots=True)
@@ -73,7 +83,9 @@ class RoundTrip:
         if self.smoothed is None:
             self.smoothed = sample
         else:
-            self.smoothed += (sample - self.smoothed) // 8
+            # Upwards only slowly: some samples hold two round trips.
+            weight = 2 if sample < self.smoothed else 8
+            self.smoothed += (sample - self.smoothed) // weight
 
     @property
     def interval(self) -> int:
@@ -164,12 +176,17 @@ class Losses:
                 self._give_up(1)
                 del self._missing[number]
             else:
-                item.requests += 1
                 item.first_request = item.first_request or now
                 requested.append(item)
         interval = self._round_trip.interval
+        is_paired = interval > 2 * SECOND and len(self._missing) <= MAX_PAIRED
         for item in requested:
-            item.due = min(now + interval, item.noticed + PATIENCE)
+            is_second = now < item.next_round
+            if not is_second:
+                item.rounds += 1
+                item.next_round = now + interval
+            item.due = now + SECOND if is_paired and not is_second else item.next_round
+            item.due = min(item.due, item.noticed + PATIENCE)
         self.counters.requests += len(requested)
         self.next_deadline = min((m.due for m in self._missing.values()), default=None)
         return [item.sequence for item in requested]
@@ -180,7 +197,7 @@ class Losses:
         return has_lost
 
     def _arrived(self, item: _Missing, arrived: int) -> None:
-        if item.requests == 0:
+        if item.rounds == 0:
             self.counters.late += 1
             return
         self.counters.recovered += 1
@@ -190,7 +207,7 @@ class Losses:
             self._round_trip.measured(arrived - item.first_request)
 
     def _is_hopeless(self, item: _Missing, now: int) -> bool:
-        is_spent = not self._may_request or item.requests >= MAX_REQUESTS
+        is_spent = not self._may_request or item.rounds >= MAX_ROUNDS
         return is_spent or now - item.noticed >= PATIENCE
 
     def _give_up(self, count: int) -> None:

@@ -12,7 +12,7 @@ from live777py.protocol import rtcp
 from live777py.protocol.codecs import Kind
 from live777py.protocol.extensions import FORWARDED, Extension
 from live777py.relay.seam import Gap, TrackStats
-from live777py.rtc.congestion import INTERVAL, TransportWideFeedback
+from live777py.rtc.congestion import INTERVAL, SLOT, TransportWideFeedback
 from live777py.rtc.loss import GRACE, LossCounters, Losses
 from live777py.rtc.negotiation import (
     LocalParameters,
@@ -20,7 +20,7 @@ from live777py.rtc.negotiation import (
     RemoteParameters,
     answer_publisher,
 )
-from live777py.rtc.peer import NANOSECONDS, Resources, RtcPeer
+from live777py.rtc.peer import NANOSECONDS, Resources, RtcPeer, call_in_slot
 from live777py.rtc.publisher_answer import REMB, TRANSPORT_CC
 from live777py.rtc.reports import KeyFrameRequests, PublisherReports, Reading
 from live777py.rtc.tracks import StreamTracks, random_ssrc
@@ -239,7 +239,9 @@ class Publisher(RtcPeer):
     def _send_congestion(self) -> None:
         if self._congestion is None:
             return
-        self._congestion_timer = self._loop.call_later(INTERVAL, self._send_congestion)
+        self._congestion_timer = call_in_slot(
+            self._loop, INTERVAL, SLOT, self._send_congestion
+        )
         packets, self._arrivals = self._plane.arrivals(self._id, self._arrivals)
         if packets:
             for feedback in self._congestion.feedback(packets, self._some_ssrc()):

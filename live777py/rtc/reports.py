@@ -14,11 +14,13 @@ from typing import Generic, TypeVar
 
 from live777py.protocol import rtp
 from live777py.protocol.rtcp import (
+    ExtendedReport,
     FullIntraRequest,
     GenericNack,
     Packet,
     PictureLoss,
     ReceiverReport,
+    ReferenceDelay,
     Remb,
     ReportBlock,
     SenderReport,
@@ -119,10 +121,10 @@ class PublisherReports:
         """
         self._clock = clock
         self._ssrc = ssrc
-        self._cname = cname
         self._started = started
         self._max_bitrate = max_bitrate
         self._reduced_size = reduced_size
+        self._description = SourceDescription.named(cname, ssrc)
         self._fir_number = -1
         #: By SSRC: packets expected and received at the report before.
         self._reported: dict[int, tuple[int, int]] = {}
@@ -208,7 +210,7 @@ class PublisherReports:
         """What every compound packet begins with (RFC 3550 section 6.1)."""
         return [
             ReceiverReport(self._ssrc, blocks),
-            SourceDescription.named(self._cname, self._ssrc),
+            self._description,
         ]
 
     def _block(self, track: TrackStats, now: int) -> ReportBlock:
@@ -317,6 +319,8 @@ class ViewerReports(Generic[K]):
 
     #: Sender reports to which a receiver report may still refer.
     _REMEMBERED = 8
+    #: Receivers of one peer whose reference times are answered at once.
+    _REFERENCES = 4
 
     def __init__(self, *, cname: str, ssrcs: Mapping[K, int]) -> None:
         """Begin.
@@ -330,15 +334,24 @@ class ViewerReports(Generic[K]):
         self._keys = {ssrc: key for key, ssrc in self._ssrcs.items()}
         #: The middle of the NTP time of what was sent, and when.
         self._sent: deque[tuple[int, int]] = deque(maxlen=self._REMEMBERED)
+        #: The sources that the description names, which seldom change.
+        self._named: list[int] = []
+        self._description = SourceDescription(())
         #: What the viewer said last, by track.
         self.reception: dict[K, Reception] = {}
+        #: By the viewer's SSRC: the middle of a reference time not answered yet, its arrival.
+        self._references: dict[int, tuple[int, int]] = {}
 
     def reports(
         self, reading: Reading[K], sent: Mapping[K, ViewerStats], now: int
     ) -> list[Packet]:
-        """Sender reports of the tracks that have sent, with their name; may be none."""
+        """Sender reports of the tracks that have sent, with their name; may be none.
+
+        A viewer that told its time learns how long ago: from that it knows the round trip,
+        and so when to ask again for what is lost.
+        """
         reports: list[Packet] = []
-        named = []
+        named: list[int] = []
         for key, stats in sent.items():
             timestamp = reading.timestamps.get(key)
             ssrc = self._ssrcs.get(key)
@@ -357,10 +370,26 @@ class ViewerReports(Generic[K]):
         if not reports:
             return []
         self._sent.append((rtp.ntp_middle(reading.ntp), now))
-        return [*reports, SourceDescription.named(self._cname, *named)]
+        if named != self._named:
+            self._named = named
+            self._description = SourceDescription.named(self._cname, *named)
+        packets: list[Packet] = [*reports, self._description]
+        if self._references:
+            delays = tuple(
+                ReferenceDelay(ssrc, middle, _short_delay(now - arrived))
+                for ssrc, (middle, arrived) in self._references.items()
+            )
+            self._references.clear()
+            packets.append(ExtendedReport(named[0], delays=delays))
+        return packets
 
     def receive(self, packet: Packet, now: int) -> None:
-        """Take in what the viewer sent; all but report blocks is passed over."""
+        """Take in what the viewer sent; all but reports is passed over."""
+        if isinstance(packet, ExtendedReport) and packet.reference_ntp is not None:
+            is_known = packet.ssrc in self._references
+            if is_known or len(self._references) < self._REFERENCES:
+                middle = rtp.ntp_middle(packet.reference_ntp)
+                self._references[packet.ssrc] = middle, now
         if isinstance(packet, ReceiverReport | SenderReport):
             for block in packet.blocks:
                 key = self._keys.get(block.ssrc)

@@ -172,9 +172,8 @@ class StreamTracks:
 
         A key frame costs all who watch: many times the bits of any other, or its quality.
         """
-        stats = self._plane.track_stats(self.tracks["video"].id)
-        age = time.monotonic_ns() - stats.group_started
-        if stats.group_packets == 0 or age > RECENT:
+        group = self._plane.group(self.tracks["video"].id)
+        if group.packets == 0 or time.monotonic_ns() - group.started > RECENT:
             self.request_key_frame()
 
     def request_key_frame(self) -> None:

@@ -28,7 +28,7 @@ from live777py.rtc.codecs import (
 from live777py.rtc.offer import Offer, OfferedSection, RemoteParameters, read_offer
 
 #: The RTCP feedback of viewers that we act on, in the order of the answer.
-VIEWER_FEEDBACK = ("nack", "nack pli", "ccm fir")
+VIEWER_FEEDBACK = ("nack", "nack pli", "ccm fir", "rrtr")
 
 
 @dataclass(frozen=True, slots=True)

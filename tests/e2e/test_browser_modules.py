@@ -80,6 +80,14 @@ async def test_stereo_is_written_into_the_format_of_opus_alone() -> None:
     assert found == [stereo + other, stereo, other]
 
 
+async def test_answers_to_reference_times_are_asked_for_beside_nack() -> None:
+    before = "a=rtcp-fb:96 goog-remb\r\na=rtcp-fb:96 nack\r\n"
+    after = "a=rtcp-fb:96 nack pli\r\na=rtpmap:97 rtx/90000\r\n"
+    found = await results("/js/sdp.js", "withRoundTrip", [[before + after]])
+
+    assert found == [before + "a=rtcp-fb:96 rrtr\r\n" + after]
+
+
 async def test_retry_after_is_seconds_or_a_date() -> None:
     now = 1_000_000_000_000
     found = await results(

@@ -10,11 +10,13 @@ from live777py.protocol import rtcp
 from live777py.protocol.rtcp import (
     Bye,
     Chunk,
+    ExtendedReport,
     FullIntraRequest,
     GenericNack,
     Packet,
     PictureLoss,
     ReceiverReport,
+    ReferenceDelay,
     Remb,
     ReportBlock,
     SenderReport,
@@ -55,8 +57,14 @@ packets: st.SearchStrategy[Packet] = st.one_of(
     st.builds(FullIntraRequest, u32, st.lists(st.tuples(u32, u8)).map(tuple)),
     st.builds(Remb, u32, bitrates, ssrcs),
     st.builds(
+        ExtendedReport,
+        u32,
+        st.none() | u64,
+        st.lists(st.builds(ReferenceDelay, u32, u32, u32), max_size=4).map(tuple),
+    ),
+    st.builds(
         Unknown,
-        st.sampled_from([192, 204, 207, 223]),
+        st.sampled_from([192, 204, 208, 223]),
         st.integers(0, 31),
         st.binary(max_size=10).map(lambda body: body + bytes(-len(body) % 4)),
     ),
@@ -132,6 +140,9 @@ def test_garbage_is_malformed_or_packets(kind: int, count: int, body: bytes) -> 
         b"\x84\xce\x00\x03\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01",
         b"\xa1\xcd\x00\x03\x00\x00\x00\x01\x00\x00\x00\x02\x00\x01\x00\x01",
         b"\x8f\xce\x00\x04" + bytes(8) + b"REMB\x02\x00\x00\x00",
+        b"\x80\xcf\x00\x00",
+        b"\x80\xcf\x00\x02\x00\x00\x00\x01\x04\x00\x00\x02",
+        b"\x80\xcf\x00\x03\x00\x00\x00\x01\x04\x00\x00\x01\x00\x00\x00\x00",
     ],
 )
 def test_wrong_lengths_are_malformed(data: bytes) -> None:
@@ -167,3 +178,11 @@ def test_a_packet_with_too_many_blocks_cannot_be_built() -> None:
     block = ReportBlock(1, 0, 0, 0, 0)
     with pytest.raises(ValueError, match="at most 31"):
         bytes(ReceiverReport(1, (block,) * 32))
+
+
+def test_of_extended_reports_unknown_blocks_are_passed_over() -> None:
+    unknown = b"\x07\x00\x00\x01abcd"
+    known = bytes(ExtendedReport(1, 2, (ReferenceDelay(3, 4, 5),)))[8:]
+    body = b"\0\0\0\1" + unknown + known + unknown
+    data = b"\x80\xcf" + (len(body) // 4).to_bytes(2) + body
+    assert rtcp.parse(data) == [ExtendedReport(1, 2, (ReferenceDelay(3, 4, 5),))]

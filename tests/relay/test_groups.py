@@ -33,9 +33,9 @@ def test_a_group_begins_with_the_first_packet_of_the_key_frames_time() -> None:
         assert _packets(r) == 0
         _send(r, publisher, (11, 3000, SPS), (12, 3000, IDR), (13, 6000, SLICE))
         assert _packets(r) == 5
-        stats = r.plane.track_stats(track)
-        assert stats.group_packets == 5
-        assert 0 < stats.group_started <= time.monotonic_ns()
+        group = r.plane.group(track)
+        assert group.packets == 5
+        assert 0 < group.started <= time.monotonic_ns()
         _send(r, publisher, (14, 9000, IDR))
         assert _packets(r) == 1
 
@@ -109,10 +109,9 @@ def test_a_group_that_is_about_to_be_overwritten_is_of_no_use() -> None:
         _send(r, publisher, (0, 0, IDR))
         for n in range(1, 56):
             _send(r, publisher, (n, 3000 * n, SLICE))
-        assert r.plane.track_stats(track).group_packets == 56
+        assert r.plane.group(track).packets == 56
         _send(r, publisher, (56, 3000 * 56, SLICE))
-        assert r.plane.track_stats(track).group_packets == 0
-        assert r.plane.track_stats(track).group_started == 0
+        assert r.plane.group(track) == (0, 0)
 
 
 def test_an_old_group_is_of_no_use() -> None:

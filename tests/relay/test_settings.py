@@ -30,6 +30,8 @@ from live777py.relay.settings import PlaneSettings
         ("catch_up_age", 3601),
         ("coalesce", -1),
         ("coalesce", 1),
+        ("echo_delay", -0.1),
+        ("echo_delay", 1),
     ],
 )
 def test_impossible_bounds_are_refused(name: str, value: int) -> None:

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import struct
+
+import pytest
+
 from live777py.relay.columns import PEER, TRACK, VIEWER
 from live777py.relay.memory import records
 from live777py.relay.stats import peer_stats, track_stats, viewer_stats
@@ -20,9 +24,20 @@ def test_jitter_is_scaled_down() -> None:
     assert track_stats(table, 0).jitter == 2
 
 
-def test_a_key_frame_to_begin_with_has_a_time_only_where_there_is_one() -> None:
-    table = records(1, TRACK)
-    table[0].group_started = 7
-    without, with_group = track_stats(table, 0), track_stats(table, 0, 5)
-    assert (without.group_packets, without.group_started) == (0, 0)
-    assert (with_group.group_packets, with_group.group_started) == (5, 7)
+def test_every_value_is_that_of_its_column_and_row() -> None:
+    for read, record in ((peer_stats, PEER), (track_stats, TRACK)):
+        table = records(3, record)
+        assert record.names is not None
+        for index in range(3):
+            for value, name in enumerate(record.names):
+                table[name][index] = 1600 * index + 16 * value
+        for index in range(3):
+            stats = read(table, index)._asdict()
+            if "jitter" in stats:
+                stats["jitter"] <<= 4
+            assert stats == {name: table[name][index] for name in stats}
+
+
+def test_a_row_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(struct.error):
+        viewer_stats(records(2, VIEWER), 2)

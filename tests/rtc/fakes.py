@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
@@ -15,6 +14,7 @@ from live777py.relay.seam import (
     Arrived,
     Found,
     Gap,
+    Group,
     Path,
     PeerId,
     PeerStats,
@@ -60,6 +60,7 @@ class FakePlane:
         self.sent: list[bytes] = []
         self.keys: dict[int, SrtpKeys] = {}
         self.stats: dict[int, TrackStats] = {}
+        self.groups: dict[int, Group] = {}
         self.last_received = 0
         self.repeated: dict[int, int] = {}
         self.transport_cc = 0
@@ -151,14 +152,16 @@ class FakePlane:
     def track_stats(self, track: TrackId) -> TrackStats:
         return self.stats.get(track, SILENT_TRACK)
 
+    def group(self, track: TrackId) -> Group:
+        return self.groups.get(track, Group(0, 0))
+
     def viewer_stats(self, viewer: ViewerId) -> ViewerStats:
         return ViewerStats(10, 1000, 0, 1, 10)
 
 
 def publishing(ssrc: int, **changes: int) -> TrackStats:
     """Statistics of a track that somebody feeds."""
-    live = dataclasses.replace(
-        SILENT_TRACK,
+    live = SILENT_TRACK._replace(
         ssrc=ssrc,
         payload_type=96,
         packets=100,
@@ -166,7 +169,7 @@ def publishing(ssrc: int, **changes: int) -> TrackStats:
         highest_sequence=99,
         last_arrival=1,
     )
-    return dataclasses.replace(live, **changes)
+    return live._replace(**changes)
 
 
 def resources(plane: FakePlane, *, idle_timeout: float = 30.0) -> Resources:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from live777py.relay.seam import Path, PeerId
-from live777py.rtc.ice import IceAgent, local_ufrag
+from live777py.rtc.ice import MAX_TRANSACTIONS, IceAgent, local_ufrag
 
 MS = 1_000_000
 SECOND = 1000 * MS
@@ -107,14 +107,15 @@ class TestGoodChecks:
         assert message.check_message_integrity(agent.local.pwd.encode())
         assert "FINGERPRINT" in message.attributes
 
+    @pytest.mark.parametrize("path", [A, Path("2001:db8::7", 4000, "2001:db8::1")])
     def test_the_reply_is_byte_for_byte_that_of_the_codec(
-        self, agent: IceAgent
+        self, agent: IceAgent, path: Path
     ) -> None:
         data = check(agent)
         expected = stun.Message(stun.Method.BINDING, stun.Class.RESPONSE, data[8:20])
-        expected.attributes["XOR-MAPPED-ADDRESS"] = (A.host, A.port)
+        expected.attributes["XOR-MAPPED-ADDRESS"] = (path.host, path.port)
         expected.add_message_integrity(agent.local.pwd.encode())
-        assert agent.receive_check(data, A, 1) == bytes(expected)
+        assert agent.receive_check(data, path, 1) == bytes(expected)
 
     def test_a_check_without_priority_role_and_fingerprint_is_good(
         self, agent: IceAgent
@@ -340,6 +341,70 @@ class TestPaths:
         for port in range(1, 100):
             agent.receive_check(check(agent), A._replace(port=port), port)
         assert len(plane.addresses) == 8
+
+
+class TestRepetitions:
+    """ICE has no replay protection of its own."""
+
+    def test_a_retransmission_is_answered_like_the_first(self, agent: IceAgent) -> None:
+        data = check(agent)
+        assert agent.receive_check(data, A, 0) == agent.receive_check(data, A, 1)
+        assert agent.repeated == 1
+
+    def test_a_recorded_nomination_from_elsewhere_does_nothing(
+        self, agent: IceAgent, plane: Plane
+    ) -> None:
+        record = nominating(agent)
+        agent.receive_check(record, A, 0)
+        before = list(plane.calls)
+        assert agent.receive_check(record, B, 100 * SECOND) is None
+        assert plane.calls == before
+        assert (agent.selected, agent.paths) == (A, (A,))
+        assert agent.repeated == 1
+
+    def test_a_recorded_nomination_does_not_go_back_to_an_address_of_before(
+        self, agent: IceAgent, plane: Plane
+    ) -> None:
+        agent.receive_check(check(agent), A, 0)
+        record = nominating(agent)
+        agent.receive_check(record, B, 1)
+        assert_success(agent.receive_check(record, A, 100 * SECOND))
+        assert plane.selected == [A, B]
+
+    def test_a_record_does_not_keep_a_client_alive(self, agent: IceAgent) -> None:
+        record = check(agent)
+        agent.receive_check(record, A, 5)
+        agent.receive_check(record, A, 6)
+        assert agent.last_check == 5
+        # Nor its path: B takes over when A has been silent since its first check.
+        agent.receive_check(record, A, 2 * SECOND)
+        agent.receive_check(check(agent), B, 2 * SECOND + 5)
+        assert agent.selected == B
+
+    def test_a_forgery_takes_no_transaction_from_the_client(
+        self, agent: IceAgent
+    ) -> None:
+        message = request(agent)
+        for pwd in ("x" * 32, agent.local.pwd):
+            message.attributes.pop("MESSAGE-INTEGRITY", None)
+            message.attributes.pop("FINGERPRINT", None)
+            message.add_message_integrity(pwd.encode())
+            agent.receive_check(bytes(message), A, 1)
+        assert (agent.selected, agent.refused, agent.repeated) == (A, 1, 0)
+
+    def test_the_latest_transactions_are_remembered_and_no_more(
+        self, agent: IceAgent
+    ) -> None:
+        records = [check(agent) for _ in range(MAX_TRANSACTIONS + 2)]
+        for record in records:
+            agent.receive_check(record, A, 1)
+        assert agent.repeated == 0
+        for record in records[2:]:
+            agent.receive_check(record, A, 1)
+        assert agent.repeated == MAX_TRANSACTIONS
+        assert len(agent._transactions._numbers) == 12 * MAX_TRANSACTIONS
+        agent.receive_check(records[0], A, 1)
+        assert agent.repeated == MAX_TRANSACTIONS
 
 
 class TestRestart:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -12,10 +12,12 @@ from live777py.rtc.loss import (
     GRACE,
     LATENESS,
     MAX_MISSING,
-    MAX_REQUESTS,
+    MAX_PAIRED,
+    MAX_ROUNDS,
     MILLISECOND,
     MIN_INTERVAL,
     PATIENCE,
+    SECOND,
     Losses,
     RoundTrip,
 )
@@ -77,8 +79,13 @@ def test_a_request_is_repeated_until_the_packet_comes(history: History) -> None:
             times.append(now)
         assert losses.next_deadline is not None
         now = losses.next_deadline
-    steps = {b - a for a, b in itertools.pairwise(times)}
-    assert steps == {DEFAULT_ROUND_TRIP * 5 // 4}
+    interval = DEFAULT_ROUND_TRIP * 5 // 4
+    assert [when - times[0] for when in times[:4]] == [
+        0,
+        SECOND,
+        interval,
+        interval + SECOND,
+    ]
     history.put(10, now)
     assert losses.due(now, history.find) == []
     assert losses.next_deadline is None
@@ -95,7 +102,7 @@ def test_a_packet_is_given_up_after_a_second(history: History) -> None:
         now = losses.next_deadline
         requests += len(losses.due(now, history.find))
     assert now == START + PATIENCE
-    assert 2 <= requests <= MAX_REQUESTS
+    assert 2 <= requests <= 2 * MAX_ROUNDS
     assert losses.take_lost()
     assert not losses.take_lost()
     assert losses.counters.lost == 1
@@ -112,7 +119,7 @@ def test_no_packet_is_asked_for_more_than_ten_times(history: History) -> None:
     requests = 0
     while losses.next_deadline is not None:
         requests += len(losses.due(losses.next_deadline, history.find))
-    assert requests == MAX_REQUESTS
+    assert requests == MAX_ROUNDS
     assert losses.take_lost()
 
 
@@ -182,6 +189,8 @@ def test_the_interval_follows_the_round_trip(milliseconds: int) -> None:
     losses.gap(gap(1000, arrived=now))
     losses.due(now + GRACE, history.find)
     assert losses.next_deadline is not None
+    if losses.next_deadline == now + GRACE + SECOND:
+        losses.due(losses.next_deadline, history.find)
     interval = losses.next_deadline - now - GRACE
     expected = max(MIN_INTERVAL, milliseconds * MILLISECOND * 5 // 4)
     assert abs(interval - expected) <= expected // 10
@@ -221,4 +230,97 @@ def test_of_five_percent_lost_nearly_all_come_back() -> None:
     assert counted.missing > total // 25
     assert counted.recovered >= 0.995 * (counted.missing - 100)
     assert counted.lost == 0
-    assert counted.requests < 1.2 * counted.missing
+    assert counted.requests < 2.2 * counted.missing, "a pair for each, and few more"
+
+
+def test_who_loses_much_is_asked_once(history: History) -> None:
+    losses = Losses(may_request=True)
+    losses.gap(gap(10, MAX_PAIRED + 1))
+    assert len(losses.due(START + GRACE, history.find)) == MAX_PAIRED + 1
+    interval = DEFAULT_ROUND_TRIP * 5 // 4
+    assert losses.next_deadline == START + GRACE + interval
+    losses.due(losses.next_deadline, history.find)
+    assert losses.next_deadline == START + GRACE + 2 * interval
+
+
+def test_an_answer_to_a_later_request_hardly_moves_the_round_trip() -> None:
+    round_trip = RoundTrip()
+    for _ in range(50):
+        for _ in range(9):
+            round_trip.measured(80 * MILLISECOND)
+        round_trip.measured(180 * MILLISECOND)
+        assert round_trip.interval < 120 * MILLISECOND
+
+
+@dataclass
+class Sender:
+    """A publisher on a simulated path that loses 5 % in both directions.
+
+    `once` is what Chromium does: it answers one request for a packet in a round trip.
+    """
+
+    round_trip: int
+    once: bool
+    history: History
+    source: random.Random
+    on_the_way: list[tuple[int, int]] = field(default_factory=list)
+    sent_again: dict[int, int] = field(default_factory=dict)
+
+    def asked(self, number: int, now: int) -> None:
+        if self.source.random() < 0.05:
+            return
+        there = now + self.round_trip // 2
+        before = self.sent_again.get(number)
+        if self.once and before is not None and there - before < self.round_trip:
+            return
+        self.sent_again[number] = there
+        if self.source.random() >= 0.05:
+            self.on_the_way.append((now + self.round_trip, number))
+
+    def arrive(self, now: int) -> None:
+        for when, number in [item for item in self.on_the_way if item[0] <= now]:
+            self.on_the_way.remove((when, number))
+            arrivals = self.history.arrivals
+            arrivals[number + SHIFT] = min(arrivals.get(number + SHIFT, when), when)
+
+
+def _share_within_200_ms(round_trip: int, *, once: bool) -> float:
+    """Of what is lost, how much comes back so soon after it was missed."""
+    source = random.Random(11)
+    history, losses = History(), Losses(may_request=True)
+    sender = Sender(round_trip * MILLISECOND, once, history, source)
+    last = -1
+    missed: dict[int, int] = {}
+    for sequence in range(60_000):
+        now = START + sequence * MILLISECOND
+        sender.arrive(now)
+        if sequence % 4 == 0 and source.random() >= 0.05:
+            number = sequence // 4
+            if number - last > 1:
+                missing = range(last + 1, number)
+                missed |= dict.fromkeys(missing, now)
+                losses.gap(gap(last + 1, len(missing), arrived=now))
+            last = number
+        if losses.next_deadline is not None and losses.next_deadline <= now:
+            for short in losses.due(now, history.find):
+                sender.asked(short, now)
+    back = [
+        history.arrivals.get(number + SHIFT, 1 << 62) - when <= 200 * MILLISECOND
+        for number, when in missed.items()
+        if when < START + 59_000 * MILLISECOND
+    ]
+    assert len(back) > 500
+    return sum(back) / len(back)
+
+
+@pytest.mark.parametrize("round_trip", [5, 20, 50, 75])
+def test_lost_packets_are_back_within_200_ms(round_trip: int) -> None:
+    assert _share_within_200_ms(round_trip, once=True) >= 0.995
+    assert _share_within_200_ms(round_trip, once=False) >= 0.995
+
+
+def test_at_100_ms_those_are_back_of_which_one_request_and_one_answer_arrive() -> None:
+    # A second answer takes another round trip from the first one on, which is 2 ms too long.
+    assert _share_within_200_ms(100, once=True) >= 0.93
+    # Unless the publisher answers both of a pair, as most but browsers do.
+    assert _share_within_200_ms(100, once=False) >= 0.985

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
 from live777py.core.model import PeerState
 from live777py.core.ports import PeerGone
 from live777py.relay.seam import Path
+from live777py.rtc.peer import call_in_slot
 from live777py.rtc.tracks import StreamTracks
 from live777py.rtc.viewer import Viewer
 from tests.rtc.fakes import FakePlane, resources
@@ -36,6 +38,51 @@ async def until_ended(
     async with asyncio.timeout(10):
         while not condition(caplog.text):  # noqa: ASYNC110 - the log has no event
             await asyncio.sleep(0.01)
+
+
+class Clock:
+    """The part of an event loop that tells the time and takes appointments."""
+
+    now = 5000.0
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: object) -> float:
+        return when
+
+
+def appointment(clock: Clock, delay: float, slot: float) -> float:
+    loop = cast(asyncio.AbstractEventLoop, clock)
+    return cast(float, call_in_slot(loop, delay, slot, lambda: None))
+
+
+def test_many_peers_share_a_wake_up() -> None:
+    clock, times = Clock(), set()
+    for number in range(1000):
+        clock.now = 5000 + number / 1000
+        at = appointment(clock, 1.0, 0.05)
+        assert 0.949 < at - clock.now <= 1 + 1e-9
+        times.add(at)
+    assert len(times) <= 21
+
+
+def test_appointments_do_not_drift() -> None:
+    clock = Clock()
+    for _ in range(100):
+        # The loop is a little late each time.
+        clock.now = appointment(clock, 1.0, 0.05) + 0.004
+    assert 5099 <= clock.now <= 5100.01
+
+
+@pytest.mark.parametrize("delay", [0.001, 0.02, 0.05])
+def test_a_short_delay_is_one(delay: float) -> None:
+    clock = Clock()
+    for number in range(1000):
+        clock.now = 5000 + number / 7000
+        assert (
+            0.49 * delay <= appointment(clock, delay, 0.05) - clock.now <= delay + 1e-9
+        )
 
 
 async def test_a_peer_takes_a_place_and_gives_it_back() -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,10 +9,12 @@ from hypothesis import strategies as st
 from live777py.protocol import rtcp, rtp
 from live777py.protocol.rtcp import (
     Bye,
+    ExtendedReport,
     FullIntraRequest,
     GenericNack,
     PictureLoss,
     ReceiverReport,
+    ReferenceDelay,
     Remb,
     ReportBlock,
     SenderReport,
@@ -54,7 +55,7 @@ def track(**changes: int) -> TrackStats:
         timestamp_offset=0,
         viewers=1,
     )
-    return replace(base, **changes)
+    return base._replace(**changes)
 
 
 def sent(**changes: int) -> ViewerStats:
@@ -65,7 +66,7 @@ def sent(**changes: int) -> ViewerStats:
         first_sequence=1,
         last_sequence=10,
     )
-    return replace(base, **changes)
+    return base._replace(**changes)
 
 
 def publisher(
@@ -407,6 +408,30 @@ def test_reports_on_other_sources_and_other_packets_are_passed_over() -> None:
     reports.receive(ReceiverReport(9, (ReportBlock(99, 0, 0, 0, 0),)), START)
     reports.receive(PictureLoss(9, 31), START)
     assert reports.reception == {}
+
+
+def test_a_viewer_that_tells_its_time_learns_how_long_ago() -> None:
+    reports = viewer()
+    reports.receive(ExtendedReport(9, 0x1_2345_6789_ABCD), at(1))
+    reports.receive(ExtendedReport(9, 0x2_2345_6789_ABCD), at(2))
+    reports.receive(ExtendedReport(8), at(2))
+    reading = Reading(1 << 40, {"audio": 5})
+    assert viewer().reports(reading, {}, at(2.5)) == []
+    *_, report = reports.reports(reading, {"audio": sent()}, at(2.5))
+    delay = ReferenceDelay(9, 0x2345_6789, 0x8000)
+    assert report == ExtendedReport(32, delays=(delay,))
+    # A time is answered once.
+    *_, last = reports.reports(reading, {"audio": sent()}, at(3.5))
+    assert isinstance(last, SourceDescription)
+
+
+def test_a_viewer_of_many_names_is_answered_some() -> None:
+    reports = viewer()
+    for ssrc in range(100):
+        reports.receive(ExtendedReport(ssrc, 1), at(1))
+    *_, report = reports.reports(Reading(1, {"audio": 5}), {"audio": sent()}, at(1))
+    assert isinstance(report, ExtendedReport)
+    assert [delay.ssrc for delay in report.delays] == [0, 1, 2, 3]
 
 
 # Key frames.

@@ -10,15 +10,16 @@ from typing import cast
 import pytest
 
 from live777py.errors import AtCapacity
-from live777py.protocol.codecs import Codec, Kind
+from live777py.protocol.codecs import Codec, Format, Kind
 from live777py.relay.plane import Plane
-from live777py.relay.seam import Gap, TrackId
+from live777py.relay.seam import Gap, Group, TrackId
 from live777py.rtc import tracks as module
 from live777py.rtc.negotiation import ReceivedMedia
 from live777py.rtc.reports import Reading
 from live777py.rtc.tracks import StreamTracks, random_ssrc
 from live777py.rtc.transport import Transport
-from tests.rtc.fakes import FakePlane, publishing
+from tests.relay.support import rig, rtp
+from tests.rtc.fakes import FakePlane
 
 GAP = Gap(TrackId(0), ssrc=1, first=70_000, missing=2, sequence=5, arrived=9)
 
@@ -145,10 +146,8 @@ async def test_a_recent_key_frame_is_enough_for_a_new_viewer(
     plane = FakePlane()
     tracks, publisher = stream(plane), Publisher()
     tracks.begin(publisher, (media(VP8),))
-    plane.stats[tracks.tracks["video"].id] = publishing(
-        1,
-        group_packets=packets,
-        group_started=time.monotonic_ns() - age * 1_000_000_000,
+    plane.groups[tracks.tracks["video"].id] = Group(
+        packets, time.monotonic_ns() - age * 1_000_000_000
     )
     tracks.attach(Viewer())
     assert publisher.asked == asked
@@ -165,6 +164,26 @@ async def test_a_publisher_is_told_of_gaps_in_its_tracks() -> None:
     tracks.begin(publisher, (media(VP8),))
     tracks._gap("video", GAP)
     assert publisher.missing == [("video", GAP)]
+
+
+async def test_gaps_of_what_is_put_in_are_nobodys_and_leave_nothing() -> None:
+    with rig() as r, Transport(r.plane) as transport:
+        tracks = StreamTracks(r.plane, transport, "cam")
+        source = r.plane.open_source(
+            tracks.tracks["video"].id, format=Format.VP8, clock_rate=90_000
+        )
+        for first in range(0, 8000, 4):
+            r.plane.inject(source, [rtp(first), rtp(first + 1)])
+            r.turn()
+            transport._drain()
+        assert r["gaps"] == 1999
+        assert r["notices_dropped"] == 0
+        assert list(r.plane.notices()) == []
+        assert set(transport.counters().values()) == {0}
+        tracks.close()
+        r.plane.inject(source, [rtp(9000)])
+        r.turn()
+        assert r["gaps"] == 1999
 
 
 async def test_the_profile_is_that_of_the_parameter_sets_not_of_the_offer() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -115,6 +116,14 @@ def test_only_feedback_that_is_acted_on_is_answered() -> None:
     assert answered.media[1].feedback == frozenset()
     assert "goog-remb" not in answered.sdp
     assert "transport-cc" not in answered.sdp
+
+
+def test_a_viewer_that_tells_its_time_is_promised_an_answer() -> None:
+    offer = re.sub(r"(a=rtcp-fb:\d+ )nack\r\n", r"\g<0>\1rrtr\r\n", read(CHROMIUM))
+    answered = answer(offer, HIGH)
+
+    assert answered.media[0].feedback == {"nack", "nack pli", "ccm fir", "rrtr"}
+    assert " rrtr\r\n" in answered.sdp
 
 
 def test_extensions_have_the_viewers_ids_and_none_is_of_one_hop_only() -> None:

@@ -1,6 +1,6 @@
 /** A WHEP client (draft-ietf-wish-whep): receives a stream from the server. */
 
-import { withStereoOpus } from "./sdp.js";
+import { withRoundTrip, withStereoOpus } from "./sdp.js";
 import { Session } from "./session.js";
 
 /**
@@ -26,6 +26,6 @@ export class WhepSession extends Session {
     });
     this.connection.addTransceiver("audio", { direction: "recvonly" });
     this.connection.addTransceiver("video", { direction: "recvonly" });
-    await this.negotiate(withStereoOpus);
+    await this.negotiate((sdp) => withRoundTrip(withStereoOpus(sdp)));
   }
 }
