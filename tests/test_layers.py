@@ -21,12 +21,12 @@ SOURCES = sorted((ROOT / PACKAGE).rglob("*.py"))
 #: From the bottom up. A part imports from lower ranks and from itself, from nothing else.
 RANKS = (
     {"__init__", "errors", "notation"},
-    {"aio", "protocol", "config", "log", "metrics"},
+    {"aio", "protocol", "config", "log", "metrics", "tls"},
     {"relay", "core"},
-    {"clients"},
+    {"clients", "tokens"},
     {"api", "rtc", "media", "store"},
     # The load test is a program of its own: beside the server, of which it knows nothing.
-    {"server", "loadtest"},
+    {"server", "loadtest", "minting"},
     {"cli"},
     {"__main__"},
 )
@@ -38,6 +38,7 @@ BORDERS = {
     "aioice": {"rtc"},
     "aiortc": {"rtc"},
     "av": {"media"},
+    "jwt": {"clients", "tokens"},
     "numba": {"relay"},
     "pydantic": {"api", "config"},
     "pylibsrtp": {"relay"},
@@ -45,7 +46,7 @@ BORDERS = {
 }
 
 #: Names under which distributions are imported, where the two differ.
-DISTRIBUTIONS = {"OpenSSL": "pyopenssl"}
+DISTRIBUTIONS = {"OpenSSL": "pyopenssl", "jwt": "pyjwt"}
 
 #: What starts a task that nobody owns.
 TASK_MAKERS = {"create_task", "ensure_future", "gather", "run_coroutine_threadsafe"}
