@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from live777py import __version__, log
+from live777py import __version__, log, minting
 from live777py.config import Config, load
 from live777py.errors import ConfigError
 from live777py.loadtest import arguments as loadtest
@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = load(_file(options.config), os.environ)
         if options.command == "check":
             print("ok")
+            return 0
+        if options.command == "token":
+            print(minting.token(options, config.auth))
             return 0
         return _serve(config, verbose=options.verbose)
     except ConfigError as error:
@@ -122,6 +125,9 @@ def _parser() -> argparse.ArgumentParser:
             config=argparse.SUPPRESS,
             verbose=argparse.SUPPRESS,
         )
+    token = commands.add_parser("token", help=minting.PURPOSE, allow_abbrev=False)
+    _add_options(token, config=argparse.SUPPRESS, verbose=argparse.SUPPRESS)
+    minting.add_arguments(token)
     loadtest.add_arguments(
         commands.add_parser("loadtest", help=loadtest.PURPOSE, allow_abbrev=False)
     )

@@ -39,6 +39,7 @@ from live777py.notation import (
 __all__ = [
     "ENVIRONMENT_PREFIX",
     "Announced",
+    "Auth",
     "Config",
     "Http",
     "IceServer",
@@ -71,6 +72,53 @@ def _parse_ice_url(value: object) -> object:
     return value
 
 
+def _parse_origins(value: object) -> object:
+    # live777's `cors` is a boolean; a variable brings its words as a list.
+    match value:
+        case True | ["true"]:
+            return ["*"]
+        case False | ["false"]:
+            return []
+        case _:
+            return value
+
+
+def _parse_origin(value: object) -> object:
+    if isinstance(value, str) and value not in ("*", "null"):
+        value = value.lower()
+        if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/?#@,;\"*]+", value):
+            raise ValueError(
+                'is not an origin such as "https://example.org" or "http://localhost:3000", '
+                'nor "*" for all'
+            )
+        # Browsers leave out the port that a scheme has anyway.
+        value = re.sub(r"^(https://.*):443$|^(http://.*):80$", r"\1\2", value)
+    return value
+
+
+def _parse_jwks_url(value: object) -> object:
+    # Without user:password@: a URL is logged.
+    url = r"https?://[^\s/?#@]+(?:[/?]\S*)?"
+    if isinstance(value, str) and value and not re.fullmatch(url, value):
+        raise ValueError("is not an http:// or https:// URL without credentials")
+    return value
+
+
+def _not_blank(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if text != text.strip() or text.startswith(("Bearer ", "bearer ")):
+        raise ValueError('must have no white space around it and no "Bearer" before it')
+    return value
+
+
+def _static_token(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[\x21-\x7e]+", value.get_secret_value()):
+        raise ValueError(
+            "must be printable ASCII without spaces, and not empty: it goes into a header"
+        )
+    return value
+
+
 def _not_empty(values: tuple[str, ...]) -> tuple[str, ...]:
     # Not min_length: it counts wrong entries as missing, a second fault for one mistake.
     if not values:
@@ -86,6 +134,11 @@ Bytes = Annotated[int, BeforeValidator(parse_size)]
 ListenAddress = Annotated[Listen, BeforeValidator(parse_listen)]
 LocalAddress = Annotated[Announced, BeforeValidator(parse_announced)]
 PublicAddress = Annotated[Announced, BeforeValidator(_parse_public)]
+Origin = Annotated[str, BeforeValidator(_parse_origin)]
+Origins = Annotated[tuple[Origin, ...], BeforeValidator(_parse_origins)]
+JwksUrl = Annotated[str, BeforeValidator(_parse_jwks_url)]
+Secret = Annotated[SecretStr, AfterValidator(_not_blank)]
+StaticToken = Annotated[SecretStr, AfterValidator(_static_token)]
 IceUrl = Annotated[str, BeforeValidator(_parse_ice_url)]
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -112,6 +165,63 @@ class Http(Section):
 
     listen: ListenAddress = Listen("::", 7777)
     """Address and TCP port; "[::]" serves IPv6 and IPv4."""
+
+    tls_cert: str = ""
+    """File with the certificate chain (PEM): with tls_key, HTTPS instead of HTTP."""
+
+    tls_key: str = ""
+    """File with the private key of tls_cert (PEM, without a passphrase)."""
+
+    cors: Origins = ("*",)
+    """Origins whose pages may use the API, such as "https://example.org"; "*" for all."""
+
+    rate_limit: Annotated[Count, Field(ge=0, le=1_000_000)] = 100
+    """POST, PATCH and DELETE requests a second from one address; more get 429; 0: any."""
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        if bool(self.tls_cert) != bool(self.tls_key):
+            missing = "tls_key" if self.tls_cert else "tls_cert"
+            raise ValueError(f"{missing} is missing: HTTPS needs tls_cert and tls_key")
+        return self
+
+
+class Auth(Section):
+    """Who may do what; where tokens, secret and both jwks keys are empty, all is open."""
+
+    tokens: tuple[StaticToken, ...] = ()
+    """Tokens that may do everything; for one that may do less, use a secret or jwks_url."""
+
+    secret: Secret = SecretStr("")
+    """Signs tokens made by `live777py token` (JWT, HS256); 32 characters at least are wise."""
+
+    jwks_url: JwksUrl = ""
+    """Where an identity provider publishes the keys of its tokens (JWT, RS256 or ES256)."""
+
+    jwks_file: str = ""
+    """The same from a file."""
+
+    audience: str = ""
+    """The `aud` that such a token must have; empty: it must have none."""
+
+    issuer: str = ""
+    """The `iss` that such a token must have; empty: any."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody needs a token."""
+        return not (
+            self.tokens
+            or self.secret.get_secret_value()
+            or self.jwks_url
+            or self.jwks_file
+        )
+
+    @model_validator(mode="after")
+    def _one_key_set(self) -> Self:
+        if self.jwks_url and self.jwks_file:
+            raise ValueError("jwks_url and jwks_file exclude one another")
+        return self
 
 
 class Webrtc(Section):
@@ -246,6 +356,7 @@ class Config(Section):
     """STUN and TURN servers for clients; the server itself needs none."""
 
     http: Http = Http()
+    auth: Auth = Auth()
     webrtc: Webrtc = Webrtc()
     strategy: Strategy = Strategy()
     stream: dict[str, DeclaredStream] = Field(default={})

@@ -17,7 +17,9 @@ LiveError
 │  ├─ InvalidOffer ─ UnusableOffer
 │  ├─ InvalidAnswer, InvalidFragment, VersionRequired
 │  └─ UnsupportedCodec
-├─ NotAuthenticated ─ BadToken
+├─ NotAuthenticated
+│  ├─ MissingToken
+│  └─ BadToken
 ├─ Denied ─ NotPermitted
 └─ Unavailable
    ├─ AtCapacity
@@ -244,8 +246,20 @@ class NotAuthenticated(LiveError):
     code = "not_authenticated"
 
 
+class MissingToken(NotAuthenticated):
+    """There is no token where one is needed."""
+
+    code = "missing_token"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a token is needed: send it as Authorization: Bearer TOKEN, or as ?token=TOKEN "
+            "where only a URL can be set"
+        )
+
+
 class BadToken(NotAuthenticated):
-    """There is no token, or one that is not valid; the message never quotes it."""
+    """There is a token that is not valid; the message says why and never quotes it."""
 
     code = "bad_token"
 

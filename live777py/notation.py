@@ -11,8 +11,8 @@ import math
 import re
 from dataclasses import dataclass
 
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION_PART = r"(\d+(?:\.\d+)?)(ms|s|m|h)"
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION_PART = r"(\d+(?:\.\d+)?)(ms|s|m|h|d)"
 
 _BYTES = {
     "": 1,
@@ -62,7 +62,7 @@ def join_host_port(host: str, port: int) -> str:
 
 
 def parse_duration(value: object) -> float:
-    """Seconds, from a number or from text such as "15s", "500ms", "1m30s" or "15"."""
+    """Seconds, from a number or from text such as "15s", "500ms", "1m30s", "30d" or "15"."""
     seconds = math.nan
     if isinstance(value, int | float) and not isinstance(value, bool):
         seconds = _to_float(value)

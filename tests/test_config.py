@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from live777py.config import (
     Announced,
+    Auth,
     Config,
     Http,
     IceServer,
@@ -250,3 +251,85 @@ def test_a_configuration_cannot_be_changed() -> None:
 
 def test_parts_can_be_configured_in_code() -> None:
     assert Http(listen=Listen("127.0.0.1", 0)).listen.port == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "origins"),
+    [
+        ("true", ("*",)),
+        ("false", ()),
+        ("[]", ()),
+        ('["*"]', ("*",)),
+        (
+            '["https://A.example", "http://b:80", "https://c:443", "http://d:3000"]',
+            ("https://a.example", "http://b", "https://c", "http://d:3000"),
+        ),
+        ('["null", "app://-"]', ("null", "app://-")),
+    ],
+)
+def test_cors_is_a_list_of_origins_or_live777s_boolean(
+    file: Path, text: str, origins: tuple[str, ...]
+) -> None:
+    file.write_text(f"[http]\ncors = {text}\n")
+    assert load(file, {}).http.cors == origins
+
+
+@pytest.mark.parametrize(
+    ("text", "origins"),
+    [("true", ("*",)), ("false", ()), ("", ()), ("http://a,http://b", None)],
+)
+def test_cors_as_a_variable(text: str, origins: tuple[str, ...] | None) -> None:
+    found = load(None, {"LIVE777_HTTP__CORS": text}).http.cors
+    assert found == (("http://a", "http://b") if origins is None else origins)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('[http]\ncors = "*"', "http.cors: must be a list"),
+        ('[http]\ncors = ["a.example"]', "http.cors.0: is not an origin"),
+        ('[http]\ncors = ["https://a/"]', "http.cors.0: is not an origin"),
+        ('[http]\ncors = ["https://*.a"]', "http.cors.0: is not an origin"),
+        ("[http]\nrate_limit = -1", "http.rate_limit: must be at least 0"),
+        ('[http]\ntls_cert = "a"', "http: tls_key is missing"),
+        ('[http]\ntls_key = "a"', "http: tls_cert is missing"),
+        ('[auth]\ntokens = [""]', "auth.tokens.0: must be printable ASCII"),
+        ('[auth]\ntokens = ["a b"]', "auth.tokens.0: must be printable ASCII"),
+        ('[auth]\ntokens = "s3cret"', "auth.tokens: must be a list"),
+        ('[auth]\nsecret = " "', "auth.secret: must have no white space"),
+        ('[auth]\nsecret = "Bearer s3cret"', "auth.secret: must have no white space"),
+        ('[auth]\njwks_url = "ftp://s3cret"', "auth.jwks_url: is not an http://"),
+        ('[auth]\njwks_url = "https://u:s3cret@a/"', "auth.jwks_url: is not"),
+        (
+            '[auth]\njwks_url = "https://a"\njwks_file = "b"',
+            "auth: jwks_url and jwks_file exclude one another",
+        ),
+    ],
+)
+def test_what_is_wrong_about_access_is_said_without_secrets(
+    file: Path, text: str, fault: str
+) -> None:
+    file.write_text(text)
+    [found] = faults(file, {})
+    assert found.startswith(f"live777.toml: {fault}")
+    assert "s3cret" not in found
+
+
+def test_any_way_to_show_who_one_is_closes_the_server() -> None:
+    assert Auth().is_open
+    assert Auth(audience="a", issuer="b").is_open
+    for closed in (
+        Auth(tokens=(SecretStr("a"),)),
+        Auth(secret=SecretStr("a")),
+        Auth(jwks_url="https://a"),
+        Auth(jwks_file="a"),
+    ):
+        assert not closed.is_open
+
+
+def test_tokens_and_the_secret_are_not_shown() -> None:
+    environ = {"LIVE777_AUTH__TOKENS": "s3cret, b", "LIVE777_AUTH__SECRET": "s3cret"}
+    config = load(None, environ)
+    assert [token.get_secret_value() for token in config.auth.tokens] == ["s3cret", "b"]
+    assert "s3cret" not in repr(config)
+    assert "s3cret" not in config.model_dump_json()

@@ -26,6 +26,7 @@ from live777py.notation import (
         ("500ms", 0.5),
         ("2m", 120.0),
         ("1h30m", 5400.0),
+        ("1d12h", 129_600.0),
         ("1.5s", 1.5),
         (" 15 ", 15.0),
         ("0", 0.0),
@@ -41,7 +42,7 @@ def test_durations_are_read(text: object, seconds: float) -> None:
     "value",
     [
         "-1s", -1, -0.5, math.nan, math.inf, "nan", "inf", True, None, "", "s", "15 s",
-        "15d", "1e3", "١٥s", "9" * 400, 10**400, [15],
+        "15w", "1e3", "١٥s", "9" * 400, 10**400, [15],
     ],
 )  # fmt: skip
 def test_what_is_no_duration_is_refused(value: object) -> None:

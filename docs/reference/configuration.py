@@ -18,7 +18,10 @@ from live777py.config import (
     ENVIRONMENT_PREFIX,
     Config,
     IceServer,
+    IceUrl,
+    Origin,
     Section,
+    StaticToken,
     StreamStrategy,
 )
 from live777py.notation import parse_size
@@ -49,7 +52,7 @@ are separated by commas: `LIVE777_WEBRTC__ADDRESSES=127.0.0.1,::1`.
 `live777py check` prints `ok`, or one line for every fault and exits with status 2, as serving
 would: `live777.toml: webrtc.adresses: unknown key, did you mean addresses?`
 
-A *duration* is written `"500ms"`, `"15s"`, `"2m"`, `"1h30m"` or as a number of seconds, a
+A *duration* is written `"500ms"`, `"15s"`, `"2m"`, `"1h30m"`, `"7d"` or as a number of seconds, a
 *size* `"64KiB"`, `"4MiB"`, `"1GB"` or as a number of bytes. A *listen address* is an IP
 address and a port: `"[::]:7777"`, `"0.0.0.0:7777"`, `"127.0.0.1:0"` (any free port); `:7777`
 is short for `[::]:7777`. An *address* is `"192.0.2.1"`, `"192.0.2.1:7777"`, `"2001:db8::1"`
@@ -219,7 +222,11 @@ def _type(field: FieldInfo) -> str:
 
 def _list_type(annotation: object) -> str:
     element = typing.get_args(annotation)[0]
-    return "list of URLs" if typing.get_args(element)[0] is str else "list of addresses"
+    return {
+        IceUrl: "list of URLs",
+        Origin: "list of origins",
+        StaticToken: "list of texts",
+    }.get(element, "list of addresses")
 
 
 def _is_size(field: FieldInfo) -> bool:
