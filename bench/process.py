@@ -23,6 +23,7 @@ STOP_TIMEOUT = 10.0
 _CONFIG = """\
 [http]
 listen = "127.0.0.1:0"
+rate_limit = 0
 
 [webrtc]
 listen = "127.0.0.1:0"

@@ -115,7 +115,7 @@ async def serve() -> None:
     """Be the server: answer every line with a look at our own insides."""
     config = Config.model_validate(
         {
-            "http": {"listen": "127.0.0.1:0"},
+            "http": {"listen": "127.0.0.1:0", "rate_limit": 0},
             "webrtc": {
                 "listen": "127.0.0.1:0",
                 "addresses": ["127.0.0.1"],

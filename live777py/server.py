@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import signal
 import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import aiohttp
 from aiohttp import web
 
+from live777py.aio.scope import TaskScope
+from live777py.api.cors import CrossOrigin
+from live777py.api.front import Front
 from live777py.api.native import pages
 from live777py.api.native.app import create_app
-from live777py.config import Config, Strategy
+from live777py.clients import jwks
+from live777py.clients.jwks import PublishedKeys
+from live777py.config import Auth, Config, Strategy
 from live777py.core.live import Live, Policy
 from live777py.core.stream import StreamPolicy
-from live777py.notation import Listen
+from live777py.errors import ConfigError
+from live777py.notation import Listen, join_host_port
 from live777py.rtc.engine import Engine
+from live777py.tls import Certificate
+from live777py.tokens import SECRET_LENGTH, Verifier
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +49,8 @@ class Server:
 
     Use it as `async with Server(config) as server:`. Entering opens the sockets; leaving refuses
     new sessions, stops listening, says goodbye to every peer and frees everything, in this
-    order. `failed()` returns only when an essential part has died.
+    order. `failed()` returns only when an essential part has died. `front` counts who was not
+    let in.
     """
 
     def __init__(self, config: Config) -> None:
@@ -46,6 +58,9 @@ class Server:
         self._stack = AsyncExitStack()
         self._engine: Engine
         self._http: socket.socket
+        self._background: TaskScope
+        self.front: Front
+        self._certificate: Certificate | None = None
 
     async def __aenter__(self) -> Self:
         config = self._config
@@ -57,7 +72,17 @@ class Server:
                 live.provision(name, _stream_policy(declared.over(config.strategy)))
             self._http = stack.enter_context(_listen(config.http.listen))
             site = await asyncio.to_thread(pages.load)
-            app = create_app(live, config.strategy, config.ice_servers, site)
+            background = await stack.enter_async_context(TaskScope())
+            self._background = background
+            self.front = await _front(config, stack, background)
+            app = create_app(
+                live, config.strategy, config.ice_servers, site, self.front
+            )
+            if config.http.tls_cert:
+                self._certificate = await asyncio.to_thread(
+                    Certificate, Path(config.http.tls_cert), Path(config.http.tls_key)
+                )
+                background.spawn(self._certificate.watch)
             runner = web.AppRunner(
                 app,
                 access_log=None,
@@ -66,7 +91,11 @@ class Server:
             )
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
-            await web.SockSite(runner, self._http, backlog=BACKLOG).start()
+            context = self._certificate.context if self._certificate else None
+            await web.SockSite(
+                runner, self._http, ssl_context=context, backlog=BACKLOG
+            ).start()
+            _warn_of_strangers(config)
             # Run first when the stack unwinds.
             stack.callback(live.refuse_work)
             self._stack = stack.pop_all()
@@ -84,11 +113,22 @@ class Server:
     def http_urls(self) -> tuple[str, ...]:
         """Base URLs of the HTTP server, the one for a browser on this machine first."""
         host, port = self._http.getsockname()[:2]
+        scheme = "https" if self._certificate else "http"
         if host not in ("::", "0.0.0.0"):  # noqa: S104 - compared, not bound
-            return (_url(host, port),)
+            return (_url(scheme, host, port),)
         # Only a loopback address is a secure context without TLS: camera and microphone work.
         hosts = dict.fromkeys(["127.0.0.1", *self._engine.hosts])
-        return tuple(_url(host, port) for host in hosts)
+        return tuple(_url(scheme, host, port) for host in hosts)
+
+    @property
+    def has_certificate(self) -> bool:
+        """Whether there is one that can be renewed: the server speaks HTTPS."""
+        return self._certificate is not None
+
+    def renew_certificate(self) -> None:
+        """Load the files of the certificate anew, in the background."""
+        if self._certificate is not None:
+            self._background.spawn(asyncio.to_thread, self._certificate.renew)
 
     async def failed(self) -> str:
         """Wait until an essential part has died; returns what happened."""
@@ -115,6 +155,9 @@ async def run(config: Config, *, ready: Callable[[Server], None]) -> int:
         loop.add_signal_handler(number, stop.set)
     try:
         async with Server(config) as server:
+            if server.has_certificate:
+                # What renews certificates tells servers so; else SIGHUP ends the process.
+                loop.add_signal_handler(signal.SIGHUP, server.renew_certificate)
             ready(server)
             status = await _wait(server, stop)
             # From here a second signal ends the process at once, as the shell's user expects.
@@ -122,7 +165,7 @@ async def run(config: Config, *, ready: Callable[[Server], None]) -> int:
                 loop.remove_signal_handler(number)
         return status
     finally:
-        for number in STOP_SIGNALS:
+        for number in (*STOP_SIGNALS, signal.SIGHUP):
             loop.remove_signal_handler(number)
 
 
@@ -187,5 +230,76 @@ def _listen(listen: Listen) -> socket.socket:
     return sock
 
 
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _url(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://{join_host_port(host, port)}"
+
+
+async def _front(config: Config, stack: AsyncExitStack, background: TaskScope) -> Front:
+    """Who may come in, by the configuration.
+
+    Args:
+        config: the whole, of which this takes [auth] and [http].
+        stack: closes the client that fetches keys.
+        background: in which they are fetched.
+    """
+    auth = config.auth
+    verifier: Verifier | None = None
+    if not auth.is_open:
+        secret = auth.secret.get_secret_value()
+        if 0 < len(secret) < SECRET_LENGTH:
+            logger.warning(
+                "[auth] secret has %d characters: with fewer than %d it can be guessed "
+                "from any token",
+                len(secret),
+                SECRET_LENGTH,
+            )
+        verifier = Verifier(
+            [token.get_secret_value() for token in auth.tokens],
+            secret,
+            await _published_keys(auth, stack, background),
+            audience=auth.audience,
+            issuer=auth.issuer,
+        )
+    return Front.of(
+        verifier, rate_limit=config.http.rate_limit, cors=CrossOrigin(config.http.cors)
+    )
+
+
+async def _published_keys(
+    auth: Auth, stack: AsyncExitStack, background: TaskScope
+) -> PublishedKeys | None:
+    if auth.jwks_file:
+        fetch = jwks.from_file(Path(auth.jwks_file))
+        try:
+            jwks.parse(await fetch())
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ConfigError(
+                f"auth.jwks_file: {auth.jwks_file} cannot be read: {reason}"
+            ) from None
+        except jwks.BadKeySet as error:
+            raise ConfigError(f"auth.jwks_file: {auth.jwks_file}: {error}") from None
+        keys = PublishedKeys(fetch, auth.jwks_file)
+    elif auth.jwks_url:
+        if auth.jwks_url.startswith("http://"):
+            logger.warning(
+                "[auth] jwks_url is not https: who can change its answer on the way may "
+                "do everything here"
+            )
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        keys = PublishedKeys(jwks.from_url(http, auth.jwks_url), auth.jwks_url)
+    else:
+        return None
+    background.spawn(keys.run)
+    return keys
+
+
+def _warn_of_strangers(config: Config) -> None:
+    """Say once that everybody may do everything, where not only this machine can ask."""
+    listen = config.http.listen
+    if config.auth.is_open and not ipaddress.ip_address(listen.host).is_loopback:
+        logger.warning(
+            "no authentication: whoever reaches %s may publish, watch and end sessions. "
+            "Set [auth] tokens or secret, or listen on 127.0.0.1",
+            listen,
+        )

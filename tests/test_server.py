@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -15,8 +16,10 @@ import aiohttp
 import pytest
 
 from live777py import server as module
+from live777py.errors import ConfigError
 from live777py.server import Server
 from tests.rtc.test_viewer import SSRC, packets
+from tests.support.certificates import write_certificate
 from tests.support.offers import VP8, video
 from tests.support.rtp_client import RtpClient
 from tests.support.server import config, running
@@ -171,3 +174,81 @@ async def test_a_server_stops_with_status_1_when_its_data_plane_dies() -> None:
         server._engine._plane_failed(RuntimeError("a bug"))
 
     assert await module.run(config(), ready=die) == 1
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("host", "auth", "warned"),
+    [
+        ("127.0.0.1", {}, False),
+        ("[::1]", {}, False),
+        ("0.0.0.0", {}, True),
+        ("0.0.0.0", {"tokens": ["t"]}, False),
+    ],
+)
+async def test_an_open_server_that_others_reach_says_so_once(
+    host: str, auth: dict[str, object], warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    if host == "[::1]" and not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    async with Server(config(http={"listen": f"{host}:0"}, auth=auth)):
+        pass
+    found = [line for line in warnings(caplog) if "no authentication" in line]
+    assert len(found) == warned
+
+
+async def test_a_secret_that_can_be_guessed_is_said_and_not_shown(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running(auth={"secret": "s3cret"}):
+        pass
+    assert any("[auth] secret has 6 characters" in line for line in warnings(caplog))
+    assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [(None, "cannot be read: No such file"), (b"{}", 'has no list "keys"')],
+)
+async def test_a_file_of_keys_that_is_none_is_a_fault_of_the_configuration(
+    content: bytes | None, fault: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        async with running(auth={"jwks_file": str(file)}):
+            pass
+    assert caught.value.faults[0].startswith(f"auth.jwks_file: {file}")
+    assert fault in caught.value.faults[0]
+
+
+async def test_keys_that_come_unprotected_are_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running(auth={"jwks_url": "http://127.0.0.1:9/keys"}):
+        pass
+    assert any("jwks_url is not https" in line for line in warnings(caplog))
+
+
+async def test_a_hangup_renews_the_certificate_and_does_not_end_the_server(
+    tmp_path: Path,
+) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    write_certificate(cert, key)
+    (tmp_path / "live777.toml").write_text(
+        f'[http]\ntls_cert = "{cert}"\ntls_key = "{key}"\n'
+    )
+    async with process(tmp_path) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        async with asyncio.timeout(20):
+            assert b"serving" in await child.stdout.readline()
+            child.send_signal(signal.SIGHUP)
+            while b"anew" not in await child.stderr.readline():
+                pass
+            child.send_signal(signal.SIGTERM)
+            assert await child.wait() == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -19,6 +20,9 @@ JSON_TYPE = "application/json"
 
 #: The longest JSON that is read, in bytes.
 MAX_JSON_BYTES = 1024 * 1024
+
+#: Faults of a JSON body that are told at once.
+MAX_FAULTS = 5
 
 #: A body that was read before its reader is known.
 _BODY = web.RequestKey("body", bytes)
@@ -125,13 +129,7 @@ async def read_sdp(request: web.Request) -> str:
         web.HTTPBadRequest: it is not UTF-8.
         InvalidOffer: it is empty.
     """
-    if media_type(request) != SDP_TYPE:
-        declared = request.headers.get("Content-Type", "")
-        raise refuse(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            f"the Content-Type is {declared or 'missing'}: send {SDP_TYPE}",
-            {"Accept-Post": SDP_TYPE},
-        )
+    _demand_type(request, SDP_TYPE)
     text = await read_text(request, MAX_SDP_BYTES)
     if not text.strip():
         raise InvalidOffer("the body is empty: send an SDP offer")
@@ -144,19 +142,39 @@ async def read_json(request: web.Request, model: type[Shape]) -> Shape:
     Raises:
         web.HTTPUnsupportedMediaType: it is not declared as JSON, or it is compressed.
         web.HTTPRequestEntityTooLarge: it has more than 1 MiB.
-        InvalidBody: it is no JSON, or not of this shape; the message says where.
+        web.HTTPBadRequest: it is no JSON.
+        InvalidBody: it is not of this shape; the message names each key that is wrong.
     """
-    if media_type(request) != JSON_TYPE:
-        declared = request.headers.get("Content-Type", "")
-        raise refuse(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            f"the Content-Type is {declared or 'missing'}: send {JSON_TYPE}",
-            {"Accept-Post": JSON_TYPE},
-        )
+    _demand_type(request, JSON_TYPE)
     text = await read_text(request, MAX_JSON_BYTES)
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(map(str, fault["loc"]))
-    raise InvalidBody(f"the body{f': {where}' if where else ''}: {fault['msg']}")
+        faults = error.errors(
+            include_url=False, include_context=False, include_input=False
+        )
+    if faults[0]["type"] == "json_invalid":
+        reason = faults[0]["msg"].removeprefix("Invalid JSON: ")
+        raise refuse(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {reason}")
+    shown = [_fault(fault) for fault in faults[:MAX_FAULTS]]
+    if len(faults) > MAX_FAULTS:
+        shown.append(f"and {len(faults) - MAX_FAULTS} more")
+    raise InvalidBody(f"the body does not fit: {'; '.join(shown)}")
+
+
+def _demand_type(request: web.Request, wanted: str) -> None:
+    """Make sure of the media type; its parameters do not matter."""
+    if media_type(request) != wanted:
+        declared = request.headers.get("Content-Type", "")
+        raise refuse(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"the Content-Type is {declared or 'missing'}: send {wanted}",
+            {"Accept-Post": wanted},
+        )
+
+
+def _fault(fault: Mapping[str, object]) -> str:
+    location = fault["loc"]
+    key = ".".join(map(str, location)) if isinstance(location, tuple) else ""
+    message = str(fault["msg"])
+    return f"{key}: {message}" if key else message

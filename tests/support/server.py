@@ -14,7 +14,8 @@ from live777py.server import Server
 
 #: Sections that a test server has unless a test says otherwise.
 DEFAULTS: dict[str, dict[str, object]] = {
-    "http": {"listen": "127.0.0.1:0"},
+    # No test is slowed down on purpose but those of the limit itself.
+    "http": {"listen": "127.0.0.1:0", "rate_limit": 0},
     "webrtc": {"listen": "127.0.0.1:0", "addresses": ["127.0.0.1"]},
 }
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
-from live777py.api import errors
+from live777py.api.front import Front
 from live777py.api.native import (
     endpoints,
     feeds,
@@ -19,12 +18,13 @@ from live777py.api.native import (
     streams,
     watching,
 )
-from live777py.api.native.callers import ADMISSION, GRANT, LIVE
+from live777py.api.native.callers import ADMISSION, LIVE
 from live777py.api.native.links import LINKS, ice_links
 from live777py.config import IceServer, Strategy
-from live777py.core.access import EVERYTHING, Admission
+from live777py.core.access import Admission
 from live777py.core.live import Live
 from live777py.errors import (
+    InvalidBody,
     LiveError,
     StaleVersion,
     UnsupportedCodec,
@@ -37,6 +37,7 @@ from live777py.errors import (
 STATUSES: dict[type[LiveError], HTTPStatus] = {
     StaleVersion: HTTPStatus.PRECONDITION_FAILED,
     VersionRequired: HTTPStatus.PRECONDITION_REQUIRED,
+    InvalidBody: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnsupportedCodec: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnusableOffer: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
@@ -49,6 +50,7 @@ def create_app(
     strategy: Strategy,
     ice_servers: Sequence[IceServer],
     site: pages.Site,
+    front: Front,
     admission: Admission | None = None,
 ) -> web.Application:
     """The application: the API and the pages.
@@ -58,10 +60,14 @@ def create_app(
         strategy: shown to those who ask.
         ice_servers: handed to WHIP and WHEP clients in Link headers.
         site: the pages.
+        front: who may come in.
         admission: asked before sessions begin.
     """
-    app = web.Application(
-        middlewares=[errors.error_middleware(render, overrides), open_to_all]
+    app = front.application(
+        overrides=overrides,
+        resource=endpoints.resource_headers,
+        links=endpoints.option_links,
+        public_paths=frozenset({*site, *node.HEALTH_PATHS, openapi.PATH}),
     )
     app[LIVE] = live
     app[node.STRATEGY] = strategy
@@ -71,20 +77,6 @@ def create_app(
         part.add_routes(app)
     pages.add_routes(app, site)
     return app
-
-
-@web.middleware
-async def open_to_all(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Grants everything to everybody."""
-    request[GRANT] = EVERYTHING
-    return await handler(request)
-
-
-def render(_request: web.Request, problem: errors.Problem) -> web.Response:
-    """live777 answers errors in plain text: the message and nothing else."""
-    return web.Response(
-        status=problem.status, text=problem.message, headers=dict(problem.headers)
-    )
 
 
 def overrides(request: web.Request) -> Mapping[type[LiveError], HTTPStatus]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from live777py.core.access import Admission, Caller, Client, Grant
+from live777py.api.auth import GRANT
+from live777py.core.access import Admission, Caller, Client
 from live777py.core.live import Live
 
 LIVE = web.AppKey("live", Live)
 #: Asked before sessions begin; empty where nobody has a say.
 ADMISSION = web.AppKey("admission", tuple[Admission, ...])
-#: Set by the middleware that authenticates, so that a request without one fails.
-GRANT = web.RequestKey("grant", Grant)
 
 #: Of a User-Agent, which clients may make as long as they like.
 MAX_USER_AGENT = 200

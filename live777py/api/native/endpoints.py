@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from aiohttp import web
 
+from live777py.api.auth import GRANT
 from live777py.api.body import SDP_TYPE, has_body, read_sdp
 from live777py.api.native.callers import caller
 from live777py.api.native.links import (
@@ -16,6 +18,7 @@ from live777py.api.native.links import (
 )
 from live777py.api.native.names import name_in_path, session_path
 from live777py.api.native.watching import EVENT_NAMES
+from live777py.core.access import Right
 from live777py.core.model import Answered
 from live777py.protocol.sdpfrag import MEDIA_TYPE as FRAGMENT_TYPE
 
@@ -64,6 +67,24 @@ async def describe(request: web.Request) -> web.Response:
     """
     name_in_path(request)
     return web.Response(content_type=SDP_TYPE, headers={"Accept-Post": SDP_TYPE})
+
+
+def resource_headers(request: web.Request) -> Mapping[str, str]:
+    """What an endpoint tells everybody by OPTIONS (RFC 9725 section 4.2)."""
+    return {"Accept-Post": SDP_TYPE} if _is_endpoint(request) else {}
+
+
+def option_links(request: web.Request) -> tuple[str, ...]:
+    """What an endpoint tells those who may use it by OPTIONS (RFC 9725 section 4.6)."""
+    if not _is_endpoint(request):
+        return ()
+    name = name_in_path(request)
+    grant = request[GRANT]
+    return request.app[LINKS] if any(grant.permits(r, name) for r in Right) else ()
+
+
+def _is_endpoint(request: web.Request) -> bool:
+    return request.path.startswith(("/whip/", "/whep/"))
 
 
 def _session_response(

@@ -26,6 +26,9 @@ STRATEGY_KEYS = (
     "idle_whep",
 )
 
+#: Asked by what watches over processes, which has no token.
+HEALTH_PATHS = ("/healthz", "/readyz")
+
 #: What this node can do that others may not.
 FEATURES = ("webui", "sse", "metrics", "webhook", "whep-server-offer")
 

@@ -20,6 +20,9 @@ from live777py.protocol.sdpfrag import MEDIA_TYPE as FRAGMENT
 
 Json = dict[str, Any]
 
+#: Open to all, as the page that shows it.
+PATH = "/api/openapi.json"
+
 SDP = "application/sdp"
 JSON = "application/json"
 EVENTS = "text/event-stream"
@@ -32,7 +35,7 @@ def add_routes(app: web.Application) -> None:
     async def serve(_request: web.Request) -> web.Response:
         return web.Response(text=text, content_type=JSON)
 
-    app.router.add_get("/api/openapi.json", serve)
+    app.router.add_get(PATH, serve)
 
 
 def document() -> Json:
@@ -230,9 +233,11 @@ def _sessions() -> Json:
             "Mute or unmute a kind for a viewer",
             {
                 200: _with("done", JSON, {"type": "object"}),
-                400: "not such a body",
+                400: "not JSON",
                 404: gone,
                 409: "it is a publisher's session",
+                415: "the Content-Type is not application/json",
+                422: "JSON of another shape",
             },
             body={JSON: _ref("Mute")},
         ),
@@ -256,8 +261,10 @@ def _sessions() -> Json:
                         "description": "their URL",
                         "headers": _headers(Location="of the event stream"),
                     },
-                    400: "not a list of events",
+                    400: "not JSON",
                     404: gone,
+                    415: "the Content-Type is not application/json",
+                    422: "not a list of events",
                 },
                 body={JSON: _list_of({"enum": list(EVENT_NAMES)})},
             ),
@@ -344,11 +351,12 @@ def _node() -> Json:
                 {200: _with("they", JSON, _ref("Info"))},
             )
         },
-        "/api/openapi.json": {
+        PATH: {
             "get": _operation(
                 "node",
                 "This document",
                 {200: _with("it", JSON, {"type": "object"})},
+                is_open=True,
             )
         },
         "/healthz": {

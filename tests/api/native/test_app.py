@@ -12,4 +12,4 @@ async def test_unknown_paths_and_methods_are_answered_in_plain_text() -> None:
             assert response.content_type == "text/plain"
         async with http.put("/whip/cam") as response:
             assert response.status == 405
-            assert response.headers["Allow"] == "GET,HEAD,POST"
+            assert response.headers["Allow"] == "GET, HEAD, OPTIONS, POST"

@@ -6,7 +6,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from live777py.api.native.callers import ADMISSION, GRANT, LIVE, caller
+from live777py.api.auth import GRANT
+from live777py.api.native.callers import ADMISSION, LIVE, caller
 from live777py.core.access import Grant
 from live777py.core.live import Live, Policy
 from tests.core.fakes import FakeMedia

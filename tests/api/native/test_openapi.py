@@ -6,6 +6,7 @@ import re
 
 from aiohttp import web
 
+from live777py.api.front import Front
 from live777py.api.native.app import create_app
 from live777py.api.native.openapi import document
 from live777py.config import Strategy
@@ -16,7 +17,7 @@ from tests.core.fakes import FakeMedia
 
 def routes() -> set[tuple[str, str]]:
     """Methods and paths of all that is no page; HEAD goes with GET, OPTIONS with all."""
-    app = create_app(Live(FakeMedia(), Policy()), Strategy(), (), {})
+    app = create_app(Live(FakeMedia(), Policy()), Strategy(), (), {}, Front.of())
     found = set()
     for route in app.router.routes():
         resource = route.resource

@@ -173,11 +173,11 @@ async def test_a_viewers_kind_can_be_muted() -> None:
         [],
     ],
 )
-async def test_another_body_is_400_and_says_where(body: object) -> None:
+async def test_another_body_is_422_and_says_where(body: object) -> None:
     async with client() as http:
         _, viewer = await begin_both(http)
         async with http.post(viewer, json=body) as response:
-            assert response.status == 400
+            assert response.status == 422
             assert (await response.text()).startswith("the body")
 
 

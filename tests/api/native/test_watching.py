@@ -29,11 +29,11 @@ async def test_chosen_events_have_a_stream_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("body", ["[]", '["smell"]', '"active"', "{}"])
-async def test_what_cannot_be_chosen_is_400_and_names_what_can(body: str) -> None:
+async def test_what_cannot_be_chosen_is_422(body: str) -> None:
     async with client() as http:
         session = await begin(http, "/whep/cam", WHEP_OFFER)
         async with http.post(f"{session}/sse", data=body, headers=JSON) as response:
-            assert response.status == 400
+            assert response.status == 422
 
 
 async def test_unknown_names_and_sessions_are_404() -> None:
