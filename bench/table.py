@@ -71,6 +71,12 @@ FIGURES: Mapping[str, Sequence[Figure]] = {
         Figure("publisher_freezes", "freezes, publisher's path loses", "{:.0f}"),
         Figure("publisher_freezes_clear", "beside it, none lost", "{:.0f}"),
     ),
+    "threads": (
+        Figure("rate_1", "packets sent a second by one thread", "{:,.0f}"),
+        Figure("rate_2", "by two threads", "{:,.0f}"),
+        Figure("gain", "two threads to one", "{:.2f}"),
+        Figure("missed_2", "what the second thread had no time for", "{:.1%}"),
+    ),
     "deaf": (
         Figure("first_packet_ms", "POST to first packet, median, ms", "{:.0f}"),
         Figure("first_frame_ms", "POST to first whole key frame, median, ms", "{:.0f}"),
@@ -103,6 +109,7 @@ TITLES: Mapping[str, str] = {
     "joins": "200 joins, 100 watching",
     "loss": "5 % lost at random, round trip 20 ms",
     "freezes": "the same in Chromium, 150 frames",
+    "threads": "saturated by injection, 200 viewers",
     "deaf": "publisher deaf to PLI, 2 s between key frames",
     "chromium": "the same publisher, 10 joins in Chromium",
 }
