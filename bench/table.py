@@ -125,7 +125,33 @@ def markdown(results: Results, targets: Sequence[str]) -> str:
             cells = [_cell(figure, by_target.get(target, ())) for target in targets]
             ratios = [_ratio(figure, by_target, targets[0], name) for name in others]
             lines.append(_row([TITLES[work], figure.title, *cells, *ratios]))
+    lines += _by_bare(results, targets)
     return "\n".join(lines)
+
+
+def _by_bare(results: Results, targets: Sequence[str]) -> list[str]:
+    """What a packet costs in units of the bare loop's, for each form of that."""
+    spent = {
+        target: _values(_FORWARDING[0], runs)
+        for target, runs in results.get("1x200", {}).items()
+    }
+    lines = []
+    for figure in FIGURES["bare"]:
+        # The loop has nothing to do with any server: it stands with the first.
+        bare = _values(figure, results.get("bare", {}).get(targets[0], ()))
+        if not bare:
+            continue
+        cells = [
+            f"{statistics.median(spent[target]) / statistics.median(bare):.2f}"
+            if spent.get(target)
+            else "–"
+            for target in targets
+        ]
+        form = figure.title.removesuffix(", µs a packet")
+        title = f"CPU per packet by that of bare `sendmmsg`, {form}"
+        blanks = [""] * (len(targets) - 1)
+        lines.append(_row([TITLES["1x200"], title, *cells, *blanks]))
+    return lines
 
 
 def _values(figure: Figure, runs: Sequence[Mapping[str, float]]) -> list[float]:

@@ -180,12 +180,16 @@ def test_viewers_advance_side_by_side() -> None:
             for number, endpoint in enumerate(endpoints)
         ]
         rows = r.plane._state.viewers
-        step = catchup.VIEWER_PACKETS * catchup.MAX_STEPS
-        r.plane.turn()
-        while r.sending.engine[0].catching == 30:
-            counts = [int(rows[v].packets) for v in viewers]
-            assert max(counts) - min(counts) <= 2 * step
+        served = dict.fromkeys(viewers, 0)
+        sent = dict.fromkeys(viewers, 0)
+        while max(sent.values()) < 200:
             r.plane.turn(1)
+            for viewer in viewers:
+                packets = int(rows[viewer].packets)
+                served[viewer] += packets > sent[viewer]
+                sent[viewer] = packets
+            # How far one goes at a time is a matter of the time that has passed.
+            assert max(served.values()) - min(served.values()) <= 1
 
 
 def test_a_watcher_is_served_before_the_bursts() -> None:
