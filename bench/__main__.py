@@ -39,10 +39,11 @@ MEASUREMENTS: Mapping[str, Callable[[Target], Awaitable[Result]]] = {
     "loss": loss.recovered,
     "freezes": loss.freezes,
     "bare": lambda target: work.bare(200),
+    "threads": lambda target: work.threads(200),
 }
-#: Has nothing to do with any server.
-BARE = "bare"
-QUICK = ("1x200", BARE)
+#: Have nothing to do with any server.
+ALONE = ("bare", "threads")
+QUICK = ("1x200", "bare")
 
 
 def main() -> int:
@@ -107,7 +108,7 @@ class Bench:
             for name in names:
                 if name in self.missing:
                     continue
-                targets = self._targets[:1] if name == BARE else self._targets
+                targets = self._targets[:1] if name in ALONE else self._targets
                 for target in targets:
                     if time.monotonic() > ends:
                         self.faults.append(f"no time for {name} in run {number + 1}")

@@ -28,14 +28,16 @@ from live777py.relay.settings import PlaneSettings
 PAYLOAD = bytes(1100)
 
 
-def _udp() -> socket.socket:
+def udp() -> socket.socket:
+    """A socket that nobody reads."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.setblocking(False)
     sock.bind(("127.0.0.1", 0))
     return sock
 
 
-def _keys() -> SrtpKeys:
+def keys() -> SrtpKeys:
+    """Keys of a peer."""
     return SrtpKeys(
         Policy.SRTP_PROFILE_AEAD_AES_128_GCM, os.urandom(28), os.urandom(28)
     )
@@ -45,16 +47,16 @@ class Bench:
     """One stream and its viewers."""
 
     def __init__(self, viewers: int, *, gso: bool) -> None:
-        self.server = _udp()
+        self.server = udp()
         settings = PlaneSettings(threads=0, gso=gso, max_tracks=8, max_viewers=viewers)
         self.plane = Plane(self.server, settings)
-        self.sockets = [_udp() for _ in range(viewers + 1)]
-        keys = _keys()
+        self.sockets = [udp() for _ in range(viewers + 1)]
+        given = keys()
         self.protect = Session(
             Policy(
-                key=keys.receive,
+                key=given.receive,
                 ssrc_type=Policy.SSRC_ANY_OUTBOUND,
-                srtp_profile=keys.profile,
+                srtp_profile=given.profile,
             )
         )
         track = self.plane.add_track()
@@ -71,9 +73,9 @@ class Bench:
                     clock_rate=90_000,
                     extensions={},
                 )
-                self.plane.set_keys(peer, keys)
+                self.plane.set_keys(peer, given)
                 continue
-            self.plane.set_keys(peer, _keys())
+            self.plane.set_keys(peer, keys())
             self.plane.add_viewer(
                 peer,
                 track,

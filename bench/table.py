@@ -71,6 +71,12 @@ FIGURES: Mapping[str, Sequence[Figure]] = {
         Figure("publisher_freezes", "freezes, publisher's path loses", "{:.0f}"),
         Figure("publisher_freezes_clear", "beside it, none lost", "{:.0f}"),
     ),
+    "threads": (
+        Figure("rate_1", "packets sent a second by one thread", "{:,.0f}"),
+        Figure("rate_2", "by two threads", "{:,.0f}"),
+        Figure("gain", "two threads to one", "{:.2f}"),
+        Figure("missed_2", "what the second thread had no time for", "{:.1%}"),
+    ),
     "deaf": (
         Figure("first_packet_ms", "POST to first packet, median, ms", "{:.0f}"),
         Figure("first_frame_ms", "POST to first whole key frame, median, ms", "{:.0f}"),
@@ -103,6 +109,7 @@ TITLES: Mapping[str, str] = {
     "joins": "200 joins, 100 watching",
     "loss": "5 % lost at random, round trip 20 ms",
     "freezes": "the same in Chromium, 150 frames",
+    "threads": "saturated by injection, 200 viewers",
     "deaf": "publisher deaf to PLI, 2 s between key frames",
     "chromium": "the same publisher, 10 joins in Chromium",
 }
@@ -118,7 +125,33 @@ def markdown(results: Results, targets: Sequence[str]) -> str:
             cells = [_cell(figure, by_target.get(target, ())) for target in targets]
             ratios = [_ratio(figure, by_target, targets[0], name) for name in others]
             lines.append(_row([TITLES[work], figure.title, *cells, *ratios]))
+    lines += _by_bare(results, targets)
     return "\n".join(lines)
+
+
+def _by_bare(results: Results, targets: Sequence[str]) -> list[str]:
+    """What a packet costs in units of the bare loop's, for each form of that."""
+    spent = {
+        target: _values(_FORWARDING[0], runs)
+        for target, runs in results.get("1x200", {}).items()
+    }
+    lines = []
+    for figure in FIGURES["bare"]:
+        # The loop has nothing to do with any server: it stands with the first.
+        bare = _values(figure, results.get("bare", {}).get(targets[0], ()))
+        if not bare:
+            continue
+        cells = [
+            f"{statistics.median(spent[target]) / statistics.median(bare):.2f}"
+            if spent.get(target)
+            else "–"
+            for target in targets
+        ]
+        form = figure.title.removesuffix(", µs a packet")
+        title = f"CPU per packet by that of bare `sendmmsg`, {form}"
+        blanks = [""] * (len(targets) - 1)
+        lines.append(_row([TITLES["1x200"], title, *cells, *blanks]))
+    return lines
 
 
 def _values(figure: Figure, runs: Sequence[Mapping[str, float]]) -> list[float]:

@@ -9,7 +9,7 @@ import random
 import statistics
 import time
 
-from bench import baseline
+from bench import baseline, lanes
 from bench.load import Result, loaded
 from bench.process import choose_cores, pinned
 from bench.stream import KEY_SECONDS, Publisher
@@ -128,6 +128,11 @@ async def deaf(target: Target) -> Result:
 async def bare(viewers: int) -> Result:
     """A loop of `sendmmsg` with such packets, encrypted before, to as many sockets."""
     return await baseline.measure(viewers)
+
+
+async def threads(viewers: int) -> Result:
+    """What one and two threads send at most, packets being injected."""
+    return await asyncio.to_thread(lanes.measure, viewers, (1, 2), 1)
 
 
 async def _leave(viewers: list[Viewer]) -> None:

@@ -257,8 +257,8 @@ class Webrtc(Section):
     coalesce: Annotated[Seconds, Field(ge=0, le=0.02)] = 0.0005
     """Packets gather for so long before they are forwarded together; 0 waits for none."""
 
-    threads: Annotated[Count, Field(ge=0, le=64)] = 1
-    """0: media packets are moved in the event loop; 1 or more: on one thread of their own."""
+    threads: Annotated[Count, Field(ge=-1, le=64)] = -1
+    """Threads for media packets: -1 for one a usable CPU, at most 4; 0 for the event loop alone."""
 
 
 class IceServer(Section):

@@ -21,18 +21,15 @@ EPOLLIN = 1
 @inlined
 def uses_ipv6(state: State, peer: int) -> bool:
     """Whether the socket that a peer uses takes IPv6 addresses."""
-    if state.peers[peer].socket_plus_one != 0:
-        return bool(state.peers[peer].socket_is_ipv6 != 0)
+    if state.destinations[peer].socket_plus_one != 0:
+        return bool(state.destinations[peer].socket_is_ipv6 != 0)
     return bool(state.engine[0].is_ipv6 != 0)
 
 
 @compiled
-def adopt(state: State, peer: int, descriptor: int, is_ipv6: int) -> None:
-    """Receive from a peer's own socket, and send by it once a path is selected."""
-    row = state.peers[peer]
-    row.socket_plus_one = descriptor + 1
-    row.socket_is_ipv6 = is_ipv6
-    row.name_length = 0
+def adopt(state: State, peer: int, descriptor: int) -> None:
+    """Receive from a peer's own socket."""
+    state.peers[peer].socket_plus_one = descriptor + 1
     engine = state.engine[0]
     engine.adopted += 1
     put_native32(state.events, 0, 0, EPOLLIN)
@@ -45,13 +42,23 @@ def adopt(state: State, peer: int, descriptor: int, is_ipv6: int) -> None:
 
 @compiled
 def release(state: State, peer: int) -> None:
-    """Leave a peer's own socket alone; it has no path then."""
+    """Receive from a peer's own socket no more."""
     row = state.peers[peer]
     engine = state.engine[0]
     event = address_of(state.events)
     epoll_ctl(engine.epoll, EPOLL_CTL_DEL, row.socket_plus_one - 1, event)
     engine.adopted -= 1
     row.socket_plus_one = 0
+
+
+@compiled
+def use_socket(state: State, peer: int, socket_plus_one: int, is_ipv6: int) -> None:
+    """Send to a peer by a socket of its own, once a path is selected; by the lane's for 0."""
+    row = state.destinations[peer]
+    before = int64(row.socket_plus_one != 0)
+    state.engine[0].own_sockets += int64(socket_plus_one != 0) - before
+    row.socket_plus_one = socket_plus_one
+    row.socket_is_ipv6 = is_ipv6
     row.name_length = 0
 
 

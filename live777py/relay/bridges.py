@@ -82,9 +82,11 @@ class Bridges(Registry):
     def source_stats(self, source: SourceId) -> SourceStats:
         """What a source has put in."""
         dropped = self._source(source).dropped
-        row = stats.peer_stats(self._state.peers, self._publisher(source))
+        row = self._state.peers[self._publisher(source)]
         waiting = self._writer.waiting(source)
-        return SourceStats(row.packets_received, row.bytes_received, waiting, dropped)
+        return SourceStats(
+            int(row.packets_received), int(row.bytes_received), waiting, dropped
+        )
 
     # Taps
 

@@ -11,7 +11,7 @@ All bursts together are bounded, so that a storm of joins does not delay those w
 from __future__ import annotations
 
 from .cfuncs import compiled, int64
-from .fanout import begin, can_be_sent_to, send_listed
+from .fanout import begin, can_be_sent_to, note_sent, send_listed
 from .groups import usable
 from .output import flush
 from .retransmit import resend
@@ -63,6 +63,8 @@ def leave(state: State, index: int) -> None:
 def _has_group(state: State, viewer: Record) -> bool:
     engine = state.engine[0]
     track = state.tracks[viewer.track_plus_one - 1]
+    # The receiver may write all this meanwhile. Whatever mixture is read, a viewer begins
+    # with a packet that was some group's first, and misses what others may lose, too.
     return bool(
         viewer.catch_up != 0
         and usable(track, engine.history, engine.now, engine.catch_up_age) > 0
@@ -70,19 +72,20 @@ def _has_group(state: State, viewer: Record) -> bool:
 
 
 @compiled
-def _keep_time(state: State, viewer: Record) -> None:
+def _keep_time(state: State, viewer: Record, first: int) -> None:
     """Have the group's first frame come later than the last that the viewer was sent.
 
     It may have been sent a part of the same frames, which must not become one with these.
     """
     index = viewer.track_plus_one - 1
-    track = state.tracks[index]
     depth = state.engine[0].history
+    start_slot = index * depth + first % depth
     number = viewer.last_sent_plus_one - 1 - viewer.shift
     slot = index * depth + number % depth
     if state.history.packets[slot].number != number:
         return
-    step = signed32(get32(state.history.bytes, slot, 4) - track.group_timestamp)
+    began = get32(state.history.bytes, start_slot, 4)
+    step = signed32(get32(state.history.bytes, slot, 4) - began)
     if step >= 0:
         viewer.timestamp_offset = (viewer.timestamp_offset + step + 1) & 0xFFFFFFFF
 
@@ -96,13 +99,17 @@ def start(state: State, index: int) -> None:
     leave(state, index)
     viewer = state.viewers[index]
     viewer.skipped_plus_one = 0
-    if not _has_group(state, viewer):
+    track = viewer.track_plus_one - 1
+    first = state.tracks[track].group_start
+    if first == 0 or not _has_group(state, viewer):
         viewer.started = 0
         return
-    first = state.tracks[viewer.track_plus_one - 1].group_start
     if viewer.last_sent_plus_one != 0:
-        _keep_time(state, viewer)
+        _keep_time(state, viewer, first)
     begin(viewer, first)
+    if first > state.audiences[track].highest:
+        # A key frame that this lane is yet to be fed: it is live.
+        return
     viewer.echo_plus_one = first + viewer.shift + 1
     _enlist(state, index, first)
 
@@ -112,8 +119,9 @@ def resume(state: State, index: int) -> None:
     """Let a viewer that got nothing for a while go on, where it was if that is possible."""
     viewer = state.viewers[index]
     following = viewer.last_sent_plus_one - viewer.shift
-    track = state.tracks[viewer.track_plus_one - 1]
-    is_within = track.group_start <= following <= track.highest_out + 1
+    track = viewer.track_plus_one - 1
+    first = state.tracks[track].group_start
+    is_within = first <= following <= state.audiences[track].highest + 1
     if viewer.started != 0 and is_within and _has_group(state, viewer):
         _enlist(state, index, following)
     else:
@@ -129,25 +137,30 @@ def _advance(state: State, index: int, quota: int) -> int:
         viewer.started = 0
         return int64(0)
     track_index = viewer.track_plus_one - 1
-    track = state.tracks[track_index]
+    # What a lane is yet to be fed comes in its turn.
+    highest = state.audiences[track_index].highest
     depth = state.engine[0].history
     cursor = viewer.cursor
-    if cursor <= track.highest_out - depth:
+    if cursor <= highest - depth:
         # Overtaken by the stream; the gap tells the viewer to ask for a key frame.
         leave(state, index)
         return int64(0)
     count = 0
     echo = viewer.echo_plus_one - 1
     has_begun = viewer.last_sent_plus_one > echo
-    end = min(track.highest_out + 1, cursor + BATCH)
+    end = min(highest + 1, cursor + BATCH)
     while cursor < end and count < quota:
         slot = track_index * depth + cursor % depth
         if state.history.packets[slot].number == cursor:
             state.output.slots[count] = slot
+            state.output.numbers[count] = cursor
             count += 1
         cursor += 1
     viewer.cursor = cursor
     send_listed(state, index, count)
+    for i in range(count):
+        if state.history.packets[state.output.slots[i]].is_late != 0:
+            note_sent(state, index, state.output.numbers[i])
     if echo >= 0:
         if count > 0 and not has_begun:
             # The next step will be far enough from this one to escape what it may lose.
@@ -155,7 +168,7 @@ def _advance(state: State, index: int, quota: int) -> int:
         viewer.echo_plus_one = 0
         resend(state, index, echo & MASK16)
         count += 1
-    if cursor > track.highest_out:
+    if cursor > highest:
         leave(state, index)
         state.counters[0].caught_up += 1
     return int64(count)

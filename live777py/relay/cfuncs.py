@@ -152,6 +152,7 @@ clock_gettime: Callable[[int, int], int] = _function("clock_gettime")
 nanosleep: Callable[[int, int], int] = _function("nanosleep")
 
 load_acquire: Callable[[int], int]
+fence: Callable[[], None]
 store_release: Callable[[int, int], int]
 errno: Callable[[], int]
 
@@ -186,6 +187,14 @@ if COMPILED:
 
         return _types.int32(_types.int64), generate
 
+    def _fence(typing_context: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            builder.fence("acq_rel")
+            return context.get_dummy_value()
+
+        return _types.void(), generate
+
+    fence = _extending.intrinsic(_fence)
     load_acquire = _extending.intrinsic(_load_acquire)
     store_release = _extending.intrinsic(_store_release)
     _load_c_int = _extending.intrinsic(_load_int)
@@ -205,6 +214,9 @@ else:
         """Write a shared word after everything written before."""
         ctypes.c_int64.from_address(int(address)).value = int(value)
         return value
+
+    def fence() -> None:
+        """Keep what is read and written before apart from what is after."""
 
     def errno() -> int:
         """The error of the latest C call of this thread."""

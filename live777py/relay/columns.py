@@ -18,7 +18,9 @@ def _record(*names: str) -> np.dtype[Any]:
 
 #: What the loop itself knows. One row.
 ENGINE = _record(
+    # Where the receiver listens, -1 in other lanes, and what is sent by.
     "socket",
+    "sender",
     "wake",
     "control",
     "is_ipv6",
@@ -48,6 +50,10 @@ ENGINE = _record(
     # Sockets of single peers.
     "epoll",
     "adopted",
+    # Destinations of this lane with sockets of their own.
+    "own_sockets",
+    # A command waits for room in another lane's ring.
+    "is_stalled",
     # Viewers on their way to the live edge.
     "catching",
     "catch_next",
@@ -109,29 +115,38 @@ COUNTERS = _record(
     "echoed",
     "caught_up",
     "frames_dropped",
+    "lane_dropped",
+    "lane_overtaken",
 )
 
 ADDRESS = _record("high", "low", "port", "peer_plus_one")
 
+#: What is received from a peer; the receiver's.
 PEER = _record(
     "receive_session",
-    "send_session",
-    "name_length",
-    "local_length",
-    "gso_refused",
     "sources",
     "parked",
     "last_received",
     "packets_received",
     "bytes_received",
+    # Its own socket, 0 where it uses the shared one.
+    "socket_plus_one",
+    # The id of its transport-wide numbers, 0 when they are not wanted.
+    "transport_cc",
+)
+
+#: How a peer is sent to; each lane has a table of its own, and a peer is in one lane.
+DESTINATION = _record(
+    "send_session",
+    "name_length",
+    "local_length",
+    "gso_refused",
     "packets_sent",
     "bytes_sent",
     "send_errors",
-    # Its own socket, 0 where it uses the shared one.
+    # Its own socket, 0 where it uses the lane's.
     "socket_plus_one",
     "socket_is_ipv6",
-    # The id of its transport-wide numbers, 0 when they are not wanted.
-    "transport_cc",
 )
 
 BINDING = _record(
@@ -144,6 +159,7 @@ BINDING = _record(
     "rtx_ssrc_plus_one",
 )
 
+#: What is received of a track; other lanes than the receiver only read it.
 TRACK = _record(
     # The source: one SSRC of one peer at a time.
     "has_publisher",
@@ -170,22 +186,31 @@ TRACK = _record(
     "key_frames",
     "key_timestamp",
     "key_announced",
-    # Viewers, a list through their rows, and taps alike.
     # The packets since the latest key frame, with which viewers may begin.
     "group_start",
     "group_timestamp",
     "group_started",
     "group_missing",
     "group_gap_at",
-    # Viewers, a list through their rows.
+    "format",
+)
+
+#: Who is sent a track; each lane has a table of its own.
+AUDIENCE = _record(
+    # Viewers, a list through their rows, and taps alike, which only the receiver has.
     "viewers",
     "first_viewer_plus_one",
-    "format",
     "first_tap_plus_one",
-    # The packets of the batch in hand.
+    # The receiver's: a bit for each other lane that has viewers.
+    "lanes",
+    # The packets of the batch in hand, and the highest number that ever was in one.
     "batch_first_plus_one",
     "batch_last",
+    "highest",
 )
+
+#: How another lane is woken, and whether it is to be.
+WAKE = _record("descriptor", "is_due")
 
 #: One packet of a track's history; a late one came behind others that follow it.
 PACKET = _record("number", "length", "octets", "arrival", "is_key", "is_late")
@@ -257,7 +282,7 @@ CONTROL = _record(
 )
 
 PARKED = _record("peer_plus_one", "length", "arrived")
-COLLECTED = _record("slot", "next_plus_one")
+COLLECTED = _record("slot", "number", "next_plus_one")
 SENT = _record("viewer", "peer", "first", "count", "octets", "bytes")
 IOVEC = _record("start", "length")
 

@@ -6,16 +6,16 @@ range would be a segmentation fault. Tables never change while a batch is in han
 
 from __future__ import annotations
 
-from . import addresses, adoption, catchup, injection, taps
+from . import addresses, adoption, catchup, injection, lanes, taps
 from .cfuncs import address_of, compiled, inlined, int64, load_acquire, store_release
-from .fanout import deliver
+from .fanout import collect, deliver
 from .parking import forget_parked, next_parked, unpark
 from .receive import receive, take_media
 from .retransmit import FIRST_CREDIT, retransmit
 from .tables import COMMAND_HEAD, COMMAND_TAIL, PAYLOAD_TYPES, State, Table
 from .wire import put16, put32, put64, put_native32
 
-#: The first word of a row; the rest is what the function of that name takes.
+#: The kind in the first word of a row; the rest is what the function of that name takes.
 SET_KEYS = 1
 ADD_ADDRESS = 2
 REMOVE_ADDRESS = 3
@@ -27,6 +27,11 @@ ADD_VIEWER = 8
 SET_PAYLOAD_TYPE = 9
 REMOVE_VIEWER = 10
 REMOVE_TRACK = 11
+SET_SENDER = 12
+USE_SOCKET = 13
+FORGET_DESTINATION = 14
+FEED = lanes.FEED
+PACKET = lanes.PACKET
 BIND_RTX = 32
 SET_TRANSPORT_CC = 33
 RETRANSMIT = 20
@@ -44,10 +49,9 @@ LINK_LOCAL = 0xFE80 >> 6
 
 
 @compiled
-def set_keys(state: State, peer: int, receive_session: int, send_session: int) -> None:
-    """Give a peer its SRTP sessions, and play what was parked for want of them."""
+def set_keys(state: State, peer: int, receive_session: int) -> None:
+    """Give a peer its SRTP session to receive by, and play what was parked for want of it."""
     state.peers[peer].receive_session = receive_session
-    state.peers[peer].send_session = send_session
     position = next_parked(state, peer, 0)
     while position >= 0:
         length = unpark(state, position)
@@ -115,7 +119,7 @@ def select_path(
     local_low: int,
 ) -> None:
     """Send a peer's media this way; a zero port ends sending."""
-    chosen = state.peers[peer]
+    chosen = state.destinations[peer]
     if port == 0:
         chosen.name_length = 0
         return
@@ -131,17 +135,10 @@ def remove_peer(state: State, peer: int) -> None:
     forget_parked(state, peer)
     gone = state.peers[peer]
     gone.receive_session = 0
-    gone.send_session = 0
-    gone.name_length = 0
-    gone.local_length = 0
-    gone.gso_refused = 0
     gone.sources = 0
     gone.last_received = 0
     gone.packets_received = 0
     gone.bytes_received = 0
-    gone.packets_sent = 0
-    gone.bytes_sent = 0
-    gone.send_errors = 0
     gone.transport_cc = 0
     state.arrivals.heads[peer] = 0
     for payload_type in range(PAYLOAD_TYPES):
@@ -149,6 +146,19 @@ def remove_peer(state: State, peer: int) -> None:
         binding.track_plus_one = 0
         binding.original_plus_one = 0
         binding.rtx_ssrc_plus_one = 0
+
+
+@compiled
+def forget_destination(state: State, peer: int) -> None:
+    """Clear what a lane knows of a peer. Its viewers were removed by commands before."""
+    gone = state.destinations[peer]
+    gone.send_session = 0
+    gone.name_length = 0
+    gone.local_length = 0
+    gone.gso_refused = 0
+    gone.packets_sent = 0
+    gone.bytes_sent = 0
+    gone.send_errors = 0
 
 
 @compiled
@@ -217,7 +227,7 @@ def add_viewer(
     viewer.credit_octets = 0
     viewer.lossy_until = 0
     viewer.probed_plus_one = 0
-    watched = state.tracks[track]
+    watched = state.audiences[track]
     following = watched.first_viewer_plus_one
     if following != 0:
         state.viewers[following - 1].previous_plus_one = index + 1
@@ -271,16 +281,16 @@ def remove_viewer(state: State, index: int) -> None:
     if viewer.track_plus_one == 0:
         return
     catchup.leave(state, index)
-    track = state.tracks[viewer.track_plus_one - 1]
+    audience = state.audiences[viewer.track_plus_one - 1]
     if viewer.previous_plus_one != 0:
         previous = state.viewers[viewer.previous_plus_one - 1]
         previous.next_plus_one = viewer.next_plus_one
     else:
-        track.first_viewer_plus_one = viewer.next_plus_one
+        audience.first_viewer_plus_one = viewer.next_plus_one
     if viewer.next_plus_one != 0:
         following = state.viewers[viewer.next_plus_one - 1]
         following.previous_plus_one = viewer.previous_plus_one
-    track.viewers -= 1
+    audience.viewers -= 1
     viewer.track_plus_one = 0
 
 
@@ -305,6 +315,7 @@ def remove_track(state: State, index: int) -> None:
     track.key_announced = 0
     track.format = 0
     track.group_start = 0
+    state.audiences[index].highest = 0
 
 
 @compiled
@@ -313,7 +324,7 @@ def _apply_peer(state: State, row: Table) -> None:
     kind = row[0]
     peer = row[1]
     if kind == SET_KEYS:
-        set_keys(state, peer, row[2], row[3])
+        set_keys(state, peer, row[2])
     elif kind == ADD_ADDRESS:
         addresses.insert(state.addresses, seed, row[2], row[3], row[4], peer)
     elif kind == REMOVE_ADDRESS:
@@ -360,6 +371,21 @@ def _apply_viewer(state: State, row: Table) -> None:
         pause(state, index, row[2])
 
 
+@compiled
+def _apply_sending(state: State, row: Table) -> None:
+    kind = row[0]
+    index = row[1]
+    if kind == SET_SENDER:
+        state.destinations[index].send_session = row[2]
+    elif kind == USE_SOCKET:
+        adoption.use_socket(state, index, row[2], row[3])
+    elif kind == FORGET_DESTINATION:
+        forget_destination(state, index)
+    elif kind == FEED:
+        # What follows in this ring has higher numbers.
+        state.audiences[index].highest = row[2]
+
+
 @inlined
 def _is_removal(kind: int) -> bool:
     return (
@@ -379,6 +405,7 @@ def _frees(kind: int) -> bool:
         or kind == CLOSE_SOURCE
         or kind == CLOSE_TAP
         or kind == RELEASE
+        or kind == FORGET_DESTINATION
     )
 
 
@@ -395,7 +422,7 @@ def _apply_other(state: State, row: Table) -> None:
     elif kind == CLOSE_TAP:
         taps.close_tap(state, index)
     elif kind == ADOPT:
-        adoption.adopt(state, index, row[2], row[3])
+        adoption.adopt(state, index, row[2])
     elif kind == RELEASE:
         adoption.release(state, index)
 
@@ -413,39 +440,70 @@ def _apply_feedback(state: State, row: Table) -> None:
 
 
 @compiled
+def _apply(state: State, row: Table) -> bool:
+    """Apply one command, or pass it on to its lane; false when it has to wait for room."""
+    if row[0] > lanes.KIND_MASK:
+        return lanes.forward(state, row)
+    if row[0] >= OPEN_SOURCE:
+        _apply_other(state, row)
+    elif row[0] >= BIND_RTX:
+        _apply_feedback(state, row)
+    elif row[0] < ADD_VIEWER:
+        _apply_peer(state, row)
+    elif SET_SENDER <= row[0] <= FEED:
+        _apply_sending(state, row)
+    else:
+        _apply_viewer(state, row)
+    state.counters[0].commands += 1
+    return True
+
+
+@compiled
 def apply_commands(state: State) -> int:
     """Apply all commands that are there; then Python may free what they took out.
 
     Before the first that takes something away, what already waits in the socket is taken in,
     one batch at most: it was sent to what is still there.
 
+    To other lanes than the first, packets come among the commands. They gather into batches,
+    and what they refer to is in use until their batch was delivered.
+
     Returns:
         How many datagrams were received for that.
     """
     base = address_of(state.shared)
+    engine = state.engine[0]
     tail = state.shared[COMMAND_TAIL]
     head = load_acquire(base + 8 * COMMAND_HEAD)
     received = int64(0)
     if head == tail:
         return received
-    has_received = False
+    engine.is_stalled = 0
+    has_received = engine.socket < 0
     rows = state.commands.shape[0]
+    is_full = head - tail == rows
     for position in range(tail, head):
         row = state.commands[position & (rows - 1)]
-        if not has_received and _is_removal(row[0]):
-            has_received = True
-            received = receive(state, state.engine[0].socket, int64(-1))
-        if row[0] >= OPEN_SOURCE:
-            _apply_other(state, row)
-        elif row[0] >= BIND_RTX:
-            _apply_feedback(state, row)
-        elif row[0] < ADD_VIEWER:
-            _apply_peer(state, row)
+        if row[0] == PACKET:
+            collect(state, row[1], row[2], row[3])
         else:
-            _apply_viewer(state, row)
-        state.counters[0].commands += 1
-        if _frees(row[0]) or head - tail == rows:
-            # Somebody waits: to free what is gone, or for room in the ring.
-            state.engine[0].announced = 1
-    store_release(base + 8 * COMMAND_TAIL, head)
+            kind = row[0] & lanes.KIND_MASK
+            if engine.collected != 0:
+                # Tables never change while a batch is in hand.
+                deliver(state)
+            if not has_received and _is_removal(kind):
+                has_received = True
+                received = receive(state, engine.socket, int64(-1))
+            if not _apply(state, row):
+                engine.is_stalled = 1
+                break
+            if _frees(kind) or is_full:
+                # Somebody waits: to free what is gone, or for room in the ring.
+                engine.announced = 1
+        if engine.collected == 0:
+            store_release(base + 8 * COMMAND_TAIL, position + 1)
+    if engine.collected != 0:
+        deliver(state)
+        store_release(base + 8 * COMMAND_TAIL, head)
+    lanes.wake_lanes(state)
     return received

@@ -9,6 +9,7 @@ from __future__ import annotations
 from .cfuncs import (
     address_of,
     compiled,
+    fence,
     inlined,
     int64,
     memcpy,
@@ -16,8 +17,10 @@ from .cfuncs import (
 )
 from .echoes import probe
 from .header import rename_elements
+from .lanes import feed_lanes, wake_lanes
+from .numbering import SECOND
 from .output import flush, seal
-from .tables import BATCH, GSO_PACKETS, ROW, Record, State
+from .tables import BATCH, GSO_PACKETS, RESENT_ROWS, ROW, Record, State
 from .taps import feed
 from .wire import MASK32, get8, get32, put16, put32
 
@@ -51,6 +54,20 @@ def rewrite(state: State, viewer: Record, at: int, sequence: int) -> None:
 
 
 @inlined
+def is_whole(state: State, slot: int, number: int) -> bool:
+    """Whether what was just read of the history was all of this packet.
+
+    The receiver may overwrite it while another lane reads: it clears the number before and
+    sets it afterwards.
+    """
+    fence()
+    if state.history.packets[slot].number == number:
+        return True
+    state.counters[0].lane_overtaken += 1
+    return False
+
+
+@inlined
 def is_skipped(state: State, viewer: Record, slot: int) -> bool:
     """Whether a packet belongs to the frame of which the viewer lost a part.
 
@@ -64,28 +81,53 @@ def is_skipped(state: State, viewer: Record, slot: int) -> bool:
 
 
 @inlined
-def emit(state: State, viewer: Record, session: int, slot: int) -> int:
+def was_sent(state: State, index: int, number: int) -> bool:
+    """Whether a late packet went to a viewer before its turn, from the history.
+
+    To a lane that is behind, what comes late is in the history before its turn.
+    """
+    entry = state.resent[index * RESENT_ROWS + number % RESENT_ROWS]
+    is_recent = state.engine[0].now - entry.at < SECOND
+    return bool(entry.number == number and is_recent)
+
+
+@inlined
+def note_sent(state: State, index: int, number: int) -> None:
+    """Remember that a packet went to a viewer now."""
+    entry = state.resent[index * RESENT_ROWS + number % RESENT_ROWS]
+    entry.number = number
+    entry.at = state.engine[0].now
+
+
+@inlined
+def emit(
+    state: State, index: int, viewer: Record, session: int, slot: int, number: int
+) -> int:
     """Put one viewer's copy of a packet into the output; its length, 0 when it got none."""
     engine = state.engine[0]
     packet = state.history.packets[slot]
-    if packet.number >= viewer.cursor:
+    if number >= viewer.cursor:
         # On its way to the live edge: that packet's turn comes.
         return 0
-    if viewer.started == 0:
-        if packet.is_late != 0:
+    if packet.is_late != 0:
+        if viewer.started == 0 or was_sent(state, index, number):
             # What follows it has been sent already: not the place to begin.
             return 0
-        begin(viewer, packet.number)
-    elif packet.number < viewer.floor:
+    if viewer.started == 0:
+        begin(viewer, number)
+    elif number < viewer.floor:
         return 0
     if viewer.skipped_plus_one != 0 and is_skipped(state, viewer, slot):
         return 0
     at = engine.output_packets
     target = address_of(state.output.bytes) + at * ROW
-    memcpy(target, address_of(state.history.bytes) + slot * ROW, packet.length)
-    sequence = packet.number + viewer.shift
+    length = packet.length
+    memcpy(target, address_of(state.history.bytes) + slot * ROW, length)
+    if not is_whole(state, slot, number):
+        return 0
+    sequence = number + viewer.shift
     rewrite(state, viewer, at, sequence)
-    state.scratch[0] = packet.length
+    state.scratch[0] = length
     if srtp_protect(session, target, address_of(state.scratch)) != 0:
         state.counters[0].protect_failed += 1
         return 0
@@ -127,17 +169,18 @@ def cut(state: State, count: int) -> int:
 
 
 @compiled
-def plan(state: State, track: Record) -> int:
+def plan(state: State, audience: Record) -> int:
     """List the track's packets of this batch, and cut them into runs; how many there are."""
-    slots = state.output.slots
     count = 0
-    link = track.batch_first_plus_one
+    link = audience.batch_first_plus_one
     while link != 0:
         entry = state.input.collected[link - 1]
-        slots[count] = entry.slot
+        state.output.slots[count] = entry.slot
+        state.output.numbers[count] = entry.number
+        audience.highest = max(audience.highest, entry.number)
         count += 1
         link = entry.next_plus_one
-    track.batch_first_plus_one = 0
+    audience.batch_first_plus_one = 0
     return cut(state, count)
 
 
@@ -147,7 +190,7 @@ def _send_run(
 ) -> None:
     """Encrypt a run for one viewer and make messages of it."""
     engine = state.engine[0]
-    peer = state.peers[viewer.peer]
+    peer = state.destinations[viewer.peer]
     if engine.output_packets + count > state.output.bytes.shape[0]:
         flush(state)
     is_apart = engine.gso == 0 or peer.gso_refused != 0
@@ -157,10 +200,12 @@ def _send_run(
     size = 0
     for i in range(count):
         slot = state.output.slots[first_slot + i]
-        length = emit(state, viewer, peer.send_session, slot)
+        number = state.output.numbers[first_slot + i]
+        # Read before it is known to be whole.
+        share = state.history.packets[slot].octets
+        length = emit(state, index, viewer, peer.send_session, slot, number)
         if length == 0:
             continue
-        share = state.history.packets[slot].octets
         packets += 1
         octets += share
         size += length
@@ -191,7 +236,7 @@ def send_listed(state: State, index: int, count: int) -> None:
 @inlined
 def can_be_sent_to(state: State, viewer: Record) -> bool:
     """Whether a viewer may be sent anything at all now."""
-    peer = state.peers[viewer.peer]
+    peer = state.destinations[viewer.peer]
     is_reachable = peer.send_session != 0 and peer.name_length != 0
     return bool(is_reachable and viewer.payload_type >= 0 and viewer.paused == 0)
 
@@ -199,9 +244,9 @@ def can_be_sent_to(state: State, viewer: Record) -> bool:
 @compiled
 def fan_out(state: State, index: int) -> None:
     """Send a track's packets of this batch to all its viewers."""
-    track = state.tracks[index]
-    runs = plan(state, track)
-    link = track.first_viewer_plus_one
+    audience = state.audiences[index]
+    runs = plan(state, audience)
+    link = audience.first_viewer_plus_one
     while link != 0:
         viewer = state.viewers[link - 1]
         if can_be_sent_to(state, viewer):
@@ -218,8 +263,13 @@ def fan_out(state: State, index: int) -> None:
 def deliver(state: State) -> None:
     """Send what was collected to whom it concerns."""
     engine = state.engine[0]
+    # First, so that they work at the same time.
     for i in range(engine.dirty):
-        if state.tracks[state.input.dirty[i]].first_tap_plus_one != 0:
+        if state.audiences[state.input.dirty[i]].lanes != 0:
+            feed_lanes(state, state.input.dirty[i])
+    wake_lanes(state)
+    for i in range(engine.dirty):
+        if state.audiences[state.input.dirty[i]].first_tap_plus_one != 0:
             feed(state, state.input.dirty[i])
         fan_out(state, state.input.dirty[i])
     engine.dirty = 0
@@ -228,21 +278,22 @@ def deliver(state: State) -> None:
 
 
 @inlined
-def collect(state: State, index: int, slot: int) -> None:
+def collect(state: State, index: int, slot: int, number: int) -> None:
     """Add a packet to the batch of its track; a full batch is delivered."""
     engine = state.engine[0]
-    track = state.tracks[index]
+    audience = state.audiences[index]
     at = engine.collected
     entry = state.input.collected[at]
     entry.slot = slot
+    entry.number = number
     entry.next_plus_one = 0
-    if track.batch_first_plus_one == 0:
-        track.batch_first_plus_one = at + 1
+    if audience.batch_first_plus_one == 0:
+        audience.batch_first_plus_one = at + 1
         state.input.dirty[engine.dirty] = index
         engine.dirty += 1
     else:
-        state.input.collected[track.batch_last].next_plus_one = at + 1
-    track.batch_last = at
+        state.input.collected[audience.batch_last].next_plus_one = at + 1
+    audience.batch_last = at
     engine.collected = at + 1
     if engine.collected == BATCH:
         deliver(state)

@@ -92,7 +92,7 @@ def _take(state: State, peer: int, row: int, length: int) -> None:
         return
     slot = store(state, binding, buffer, row, length, parts, pad)
     if slot >= 0:
-        collect(state, index, slot)
+        collect(state, index, slot, state.history.packets[slot].number)
 
 
 @compiled

@@ -146,9 +146,9 @@ class Compiled:
         part.get_call_template = get_call_template
         return part
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
         """The function, for Python."""
-        return self._whole(*arguments)
+        return self._whole(*arguments, **named)
 
     @property
     def _numba_type_(self) -> Any:

@@ -75,7 +75,7 @@ def _turn(state: State, timeout: int) -> int:
         How many datagrams were received and packets injected.
     """
     engine = state.engine[0]
-    if engine.catching != 0:
+    if engine.catching != 0 or engine.is_stalled != 0:
         timeout = min(timeout, BURST_MS)
     timeout = wait_at_most(state, timeout)
     state.polls[0] = engine.socket | (POLLIN << 32)

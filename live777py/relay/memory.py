@@ -9,10 +9,12 @@ import numpy as np
 
 from .columns import (
     ADDRESS,
+    AUDIENCE,
     BINDING,
     COLLECTED,
     CONTROL,
     COUNTERS,
+    DESTINATION,
     ECHO,
     ENGINE,
     IOVEC,
@@ -25,6 +27,7 @@ from .columns import (
     TAP,
     TRACK,
     VIEWER,
+    WAKE,
 )
 from .settings import PlaneSettings
 from .tables import (
@@ -53,6 +56,7 @@ from .tables import (
     History,
     Injection,
     Input,
+    Lanes,
     Output,
     Parking,
     Paths,
@@ -146,6 +150,7 @@ def make_output(packets: int) -> Output:
         sent=records(packets, SENT),
         retries=records(GSO_PACKETS, MESSAGE),
         slots=np.zeros(BATCH, np.int64),
+        numbers=np.zeros(BATCH, np.int64),
         runs=np.zeros(BATCH, np.int64),
     )
     index = np.arange(packets)
@@ -154,10 +159,43 @@ def make_output(packets: int) -> Output:
     return made
 
 
+def _own(settings: PlaneSettings, lanes: Lanes, number: int) -> dict[str, Any]:
+    """The tables that a lane has of its own."""
+    engine = records(1, ENGINE)
+    engine[0].socket = -1
+    engine[0].history = settings.history
+    engine[0].control_rows = settings.control_rows
+    engine[0].gso = int(settings.gso)
+    engine[0].first_source = settings.max_peers
+    engine[0].coalesce = int(settings.coalesce * 1_000_000_000)
+    engine[0].echo_delay = round(settings.echo_delay * 1_000_000_000)
+    engine[0].catch_up_age = round(settings.catch_up_age * 1_000_000_000)
+    return {
+        "shared": lanes.shared[number],
+        "engine": engine,
+        "counters": records(1, COUNTERS),
+        "commands": lanes.rows[number],
+        "destinations": records(settings.max_peers, DESTINATION),
+        "paths": Paths(
+            octets(settings.max_peers, NAME_BYTES),
+            octets(settings.max_peers, LOCAL_BYTES),
+        ),
+        "audiences": records(settings.max_tracks, AUDIENCE),
+        "catching": np.zeros(settings.max_viewers, np.int64),
+        "echoes": records(ECHOES, ECHO),
+        "input": make_input(),
+        "output": make_output(settings.output_packets),
+        "polls": np.zeros(4, np.int64),
+        "scratch": np.zeros(8, np.int64),
+    }
+
+
 class Memory(NamedTuple):
     """The state, with what is needed to give parts of it back."""
 
+    #: That of the lane which receives, and those of all lanes, it first.
     state: State
+    lanes: tuple[State, ...]
     history: Reserved
     packets: Reserved
     injected: Reserved
@@ -188,7 +226,7 @@ class Memory(NamedTuple):
         self.packets.release(track * rows, rows)
 
 
-def allocate(settings: PlaneSettings) -> Memory:
+def allocate(settings: PlaneSettings, lanes: int = 1) -> Memory:
     """All tables for these bounds; the caller fills in `engine`'s descriptors."""
     slots = settings.max_tracks * settings.history
     history = reserve(slots, np.dtype(np.uint8), ROW)
@@ -201,11 +239,14 @@ def allocate(settings: PlaneSettings) -> Memory:
     arrivals = reserve(settings.max_peers, np.dtype(np.int64), ARRIVALS)
     # Eight addresses a peer, at most half full.
     addresses = 1 << (settings.max_peers * 16 - 1).bit_length()
+    rings = Lanes(
+        np.zeros((lanes, settings.command_rows, COMMAND_WORDS), np.int64),
+        np.zeros((lanes, SHARED_WORDS), np.int64),
+        records(lanes, WAKE),
+    )
     state = State(
-        shared=np.zeros(SHARED_WORDS, np.int64),
-        engine=records(1, ENGINE),
-        counters=records(1, COUNTERS),
-        commands=np.zeros((settings.command_rows, COMMAND_WORDS), np.int64),
+        **_own(settings, rings, 0),
+        lanes=rings,
         control=ControlRing(
             records(KINDS * settings.control_rows, CONTROL),
             octets(KINDS * settings.control_rows, DATAGRAM),
@@ -214,23 +255,15 @@ def allocate(settings: PlaneSettings) -> Memory:
         arrivals=Arrivals(np.zeros(settings.max_peers, np.int64), arrivals.array),
         addresses=records(addresses, ADDRESS),
         peers=records(publishers, PEER),
-        paths=Paths(
-            octets(settings.max_peers, NAME_BYTES),
-            octets(settings.max_peers, LOCAL_BYTES),
-        ),
         bindings=records(publishers * PAYLOAD_TYPES, BINDING),
         tracks=records(settings.max_tracks, TRACK),
         history=History(history.array, packets.array),
         viewers=records(settings.max_viewers, VIEWER),
-        catching=np.zeros(settings.max_viewers, np.int64),
         resent=records(settings.max_viewers * RESENT_ROWS, RESENT),
-        echoes=records(ECHOES, ECHO),
         parking=Parking(
             records(settings.parked_packets, PARKED),
             octets(settings.parked_packets, DATAGRAM),
         ),
-        input=make_input(),
-        output=make_output(settings.output_packets),
         injection=Injection(
             np.zeros(settings.max_sources * RING_WORDS, np.int64),
             np.zeros((settings.max_sources, settings.source_packets), np.int64),
@@ -244,14 +277,6 @@ def allocate(settings: PlaneSettings) -> Memory:
             tapped.array,
         ),
         events=octets(1, EVENTS * EVENT_BYTES),
-        polls=np.zeros(4, np.int64),
-        scratch=np.zeros(8, np.int64),
     )
-    state.engine[0].history = settings.history
-    state.engine[0].control_rows = settings.control_rows
-    state.engine[0].gso = int(settings.gso)
-    state.engine[0].first_source = settings.max_peers
-    state.engine[0].coalesce = int(settings.coalesce * 1_000_000_000)
-    state.engine[0].echo_delay = round(settings.echo_delay * 1_000_000_000)
-    state.engine[0].catch_up_age = round(settings.catch_up_age * 1_000_000_000)
-    return Memory(state, history, packets, injected, tapped, arrivals)
+    others = (state._replace(**_own(settings, rings, n)) for n in range(1, lanes))
+    return Memory(state, (state, *others), history, packets, injected, tapped, arrivals)

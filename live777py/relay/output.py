@@ -50,7 +50,7 @@ def seal(
     engine = state.engine[0]
     output = state.output
     at = engine.output_messages
-    destination = state.peers[peer]
+    destination = state.destinations[peer]
     message = output.messages[at]
     message.name = address_of(state.paths.names) + peer * NAME_BYTES
     message.name_length = destination.name_length
@@ -85,8 +85,8 @@ def seal(
 @inlined
 def socket_of(state: State, peer: int) -> int:
     """The socket that a peer's packets leave by."""
-    own = state.peers[peer].socket_plus_one
-    return int64(own - 1 if own != 0 else state.engine[0].socket)
+    own = state.destinations[peer].socket_plus_one
+    return int64(own - 1 if own != 0 else state.engine[0].sender)
 
 
 @compiled
@@ -110,7 +110,7 @@ def _give_up(state: State, at: int, packets: int, octets: int, size: int) -> Non
         viewer = state.viewers[sent.viewer]
         viewer.packets -= packets
         viewer.octets -= octets
-    peer = state.peers[sent.peer]
+    peer = state.destinations[sent.peer]
     peer.packets_sent -= packets
     peer.bytes_sent -= size
     peer.send_errors += packets
@@ -154,7 +154,7 @@ def _send_apart(state: State, at: int) -> None:
     sent = output.sent[at]
     descriptor = socket_of(state, sent.peer)
     message = output.messages[at]
-    state.peers[sent.peer].gso_refused = 1
+    state.destinations[sent.peer].gso_refused = 1
     state.counters[0].gso_refused += 1
     state.counters[0].gso_messages -= 1
     count = min(sent.count, GSO_PACKETS)
@@ -233,9 +233,9 @@ def flush(state: State) -> None:
     at = 0
     while at < count:
         state.counters[0].send_calls += 1
-        descriptor = engine.socket
+        descriptor = engine.sender
         stretch = count - at
-        if engine.adopted != 0:
+        if engine.own_sockets != 0:
             descriptor = socket_of(state, state.output.sent[at].peer)
             stretch = _stretch(state, at)
         done = sendmmsg(

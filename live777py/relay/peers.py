@@ -72,8 +72,8 @@ class Peers(Viewers):
         self._commands.post(commands.REMOVE_ADDRESS, peer, *key)
         if owner.selected == key:
             owner.selected = None
-            owner.path = None
-            self._commands.post(commands.SELECT_PATH, peer, 0, 0, 0, 0, 0)
+            owner.path = owner.words = None
+            self._post(owner.lane, commands.SELECT_PATH, peer, 0, 0, 0, 0, 0)
 
     def select_path(self, peer: PeerId, path: Path) -> None:
         """Send the peer's media this way, from the path's local address."""
@@ -82,8 +82,8 @@ class Peers(Viewers):
         if owner.sock is None:
             self.add_address(peer, path)
             owner.selected = _key(words)
-        owner.path = path
-        self._commands.post(commands.SELECT_PATH, peer, *words)
+        owner.path, owner.words = path, words
+        self._post(owner.lane, commands.SELECT_PATH, peer, *words)
 
     def set_keys(self, peer: PeerId, keys: SrtpKeys) -> None:
         """Let media flow; what was parked for want of keys is played now.
@@ -93,10 +93,12 @@ class Peers(Viewers):
         owner = self._peer(peer)
         previous = owner.sessions
         owner.sessions = srtp.create(keys, self._settings.history)
+        receive, send = owner.sessions.pointers
+        self._post(owner.lane, commands.SET_SENDER, peer, send)
         self._commands.post(
             commands.SET_KEYS,
             peer,
-            *owner.sessions.pointers,
+            receive,
             then=partial(_let_go, previous) if previous is not None else None,
         )
 
@@ -131,7 +133,8 @@ class Peers(Viewers):
             self._memory.release_peer(peer)
             self._peer_ids.give(peer)
 
-        self._commands.post(commands.REMOVE_PEER, peer, then=bury)
+        self._commands.post(commands.REMOVE_PEER, peer)
+        self._post(gone.lane, commands.FORGET_DESTINATION, peer, then=bury)
 
     # Sockets of single peers
 
@@ -160,10 +163,10 @@ class Peers(Viewers):
         for key in tuple(owner.addresses):
             self._forget_address(peer, key)
         owner.sock = own
-        owner.path = path
-        is_ipv6 = int(own.family == socket.AF_INET6)
-        self._commands.post(commands.ADOPT, peer, own.fileno(), is_ipv6)
-        self._commands.post(commands.SELECT_PATH, peer, *words)
+        owner.path, owner.words = path, words
+        self._commands.post(commands.ADOPT, peer, own.fileno())
+        self._use_socket(owner.lane, peer, own)
+        self._post(owner.lane, commands.SELECT_PATH, peer, *words)
 
     def release(self, peer: PeerId) -> None:
         """Give a peer's own socket back; it may be read at once. Its media has no path then."""
@@ -172,8 +175,9 @@ class Peers(Viewers):
         if own is None:
             return
         owner.sock = None
-        owner.path = None
-        # Closed when the loop cannot use it any more.
+        owner.path = owner.words = None
+        self._use_socket(owner.lane, peer, None)
+        # Closed when no lane can use it any more.
         self._commands.post(commands.RELEASE, peer, then=own.close)
 
     def _words(self, path: Path, own: socket.socket | None) -> Words:
@@ -187,8 +191,8 @@ class Peers(Viewers):
 
     def peer_stats(self, peer: PeerId) -> PeerStats:
         """What a peer has sent and was sent."""
-        self._peer(peer)
-        return stats.peer_stats(self._state.peers, peer)
+        lane = self._memory.lanes[self._peer(peer).lane]
+        return stats.peer_stats(self._state.peers, peer, lane.destinations)
 
     def arrivals(self, peer: PeerId, position: int) -> Arrived:
         """When packets of a peer came that carry a transport-wide number.

@@ -50,13 +50,13 @@ class Plane(Peers, Tracks):
     # Life
 
     def start(self) -> None:
-        """Begin to take packets, on a thread or (`threads` = 0) in the running loop."""
+        """Begin to take packets, on threads or (`threads` = 0) in the running loop."""
         if not COMPILED:
             logger.warning("numba is missing or off: packets are forwarded slowly")
         if self._settings.threads == 0:
             self._runner.start_in_loop(asyncio.get_running_loop())
         else:
-            self._runner.start_thread()
+            self._runner.start_threads()
 
     def stop(self) -> None:
         """End the loop and free everything but the socket. Does nothing the second time."""
@@ -70,6 +70,8 @@ class Plane(Peers, Tracks):
                 peer.sock.close()
                 peer.sock = None
         self._runner.close()
+        for sender in self._senders:
+            sender.close()
 
     def turn(self, timeout_ms: int = 0) -> int:
         """One round of the loop in this thread, for planes that were not started.
@@ -138,8 +140,10 @@ class Plane(Peers, Tracks):
 
     def counters(self) -> dict[str, int]:
         """Everything that the plane counts since it was made."""
-        row = self._state.counters[0]
-        counted = {name: int(row[name]) for name in COUNTERS.names or ()}
+        rows = [lane.counters[0] for lane in self._memory.lanes]
+        counted = {
+            name: sum(int(row[name]) for row in rows) for name in COUNTERS.names or ()
+        }
         counted["retransmit_dropped"] = self._losses_dropped
         counted["control_unsent"] = self._control_unsent
         counted["peers"] = len(self._peers)

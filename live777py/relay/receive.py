@@ -12,6 +12,7 @@ from .arrivals import note_arrival, received_at
 from .cfuncs import (
     address_of,
     compiled,
+    fence,
     inlined,
     int64,
     recvmmsg,
@@ -186,20 +187,23 @@ def keep(
         deliver(state)
     is_new = packet.number != outgoing
     highest = track.highest_out
+    # Other lanes may be reading the row: it has no number while it changes.
+    packet.number = 0
+    fence()
     size = normalise(buffer, row, length, parts, binding.extensions, target, slot)
     if size < 0:
-        packet.number = 0
         state.counters[0].malformed += 1
         return int64(-1)
     put16(target, slot, 2, outgoing)
     put32(target, slot, 4, timestamp + track.timestamp_offset)
     put32(target, slot, 8, 0)
     packet.arrival = state.engine[0].now
-    packet.number = outgoing
     packet.length = size
     packet.octets = length - parts[0] - pad
     packet.is_key = 0
     packet.is_late = 1 if outgoing < highest else 0
+    fence()
+    packet.number = outgoing
     continue_group(state, index, outgoing, highest, is_new)
     payload_format = binding.format
     if payload_format != OPAQUE and begins_key_frame(
@@ -362,7 +366,7 @@ def take_media(
     else:
         slot = store(state, binding, buffer, row, plain, parts, pad)
     if slot >= 0:
-        collect(state, index, slot)
+        collect(state, index, slot, state.history.packets[slot].number)
 
 
 @compiled

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -17,12 +17,14 @@ from live777py.errors import AtCapacity
 from live777py.protocol.extensions import FORWARDED, Extension
 
 from . import srtp
+from .lanes import LANE_SHIFT
 from .memory import Memory, allocate
+from .paths import Words
 from .rings import CommandWriter
 from .runner import Runner
 from .seam import Path, PeerId, SourceId, TapId, TrackId, ViewerId
 from .settings import PlaneSettings
-from .sockets import has_gso, prepare
+from .sockets import has_gso, prepare, share
 from .tables import PAYLOAD_TYPES
 
 #: An address as words: high, low, and the port with the scope above it.
@@ -49,8 +51,12 @@ class Peer:
     sessions: srtp.Sessions | None = None
     viewers: set[ViewerId] = field(default_factory=set)
     bindings: dict[int, TrackId] = field(default_factory=dict)
-    #: Where media goes.
+    #: Where media goes, also as a command has it.
     path: Path | None = None
+    words: Words | None = None
+    #: The lane that sends to it; chosen with its first viewer.
+    lane: int = 0
+    is_placed: bool = False
     #: Its own socket: our duplicate of what was adopted.
     sock: socket.socket | None = None
 
@@ -60,6 +66,8 @@ class Track:
     """What control knows of a track."""
 
     viewers: set[ViewerId] = field(default_factory=set)
+    #: How many of them each lane has.
+    lanes: Counter[int] = field(default_factory=Counter)
     taps: set[TapId] = field(default_factory=set)
     publisher: PeerId | None = None
 
@@ -112,15 +120,23 @@ class Registry:
         prepare(sock)
         self._sock = sock
         self._settings = settings
-        self._memory: Memory = allocate(settings)
+        #: What the lanes behind the first send by.
+        self._senders = share(sock, settings.threads - 1)
+        self._memory: Memory = allocate(settings, 1 + len(self._senders))
         self._state = self._memory.state
-        self._runner = Runner(self._state, sock.fileno())
-        engine = self._state.engine[0]
-        engine.is_ipv6 = int(sock.family == socket.AF_INET6)
-        engine.gso = int(settings.gso and has_gso(sock))
-        engine.seed = secrets.randbits(31)
-        engine.now = time.monotonic_ns()
-        self._commands = CommandWriter(self._state, self._runner.wake)
+        lanes = self._memory.lanes
+        #: The viewers of each lane.
+        self._loads = [0] * len(lanes)
+        senders = [own.fileno() for own in (sock, *self._senders)]
+        self._runner = Runner(lanes, senders)
+        seed = secrets.randbits(31)
+        for lane in lanes:
+            engine = lane.engine[0]
+            engine.is_ipv6 = int(sock.family == socket.AF_INET6)
+            engine.gso = int(settings.gso and has_gso(sock))
+            engine.seed = seed
+            engine.now = time.monotonic_ns()
+        self._commands = CommandWriter(lanes, self._runner.wake)
         reclaim = self._commands.advance
         self._peer_ids = Ids(settings.max_peers, "peer", reclaim)
         self._track_ids = Ids(settings.max_tracks, "track", reclaim)
@@ -133,6 +149,16 @@ class Registry:
         self._sources: dict[SourceId, Source] = {}
         self._taps: dict[TapId, TrackId] = {}
         self._owners: dict[Key, PeerId] = {}
+
+    def _post(
+        self,
+        lane: int,
+        kind: int,
+        *words: int,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Send a command to one lane, by way of the first."""
+        self._commands.post(kind | lane << LANE_SHIFT, *words, then=then)
 
     # Checks
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from .cfuncs import address_of, compiled, inlined, int64, memcpy, srtp_protect
 from .echoes import LOSSY, promise
-from .fanout import can_be_sent_to, rewrite
+from .fanout import can_be_sent_to, is_whole, note_sent, rewrite
 from .header import locate
 from .numbering import SECOND
 from .output import flush, seal
@@ -72,8 +72,7 @@ def _is_too_soon(state: State, index: int, number: int) -> bool:
     entry = state.resent[index * RESENT_ROWS + number % RESENT_ROWS]
     if entry.number == number and now - entry.at < REPEAT_INTERVAL:
         return True
-    entry.number = number
-    entry.at = now
+    note_sent(state, index, number)
     return False
 
 
@@ -86,8 +85,11 @@ def _send_again(state: State, viewer: Record, number: int) -> bool:
     if engine.output_packets >= state.output.bytes.shape[0]:
         flush(state)
     at = engine.output_packets
-    peer = state.peers[viewer.peer]
-    state.scratch[0] = _copy(state, viewer, slot, at, number + viewer.shift)
+    peer = state.destinations[viewer.peer]
+    length = _copy(state, viewer, slot, at, number + viewer.shift)
+    if not is_whole(state, slot, number):
+        return False
+    state.scratch[0] = length
     start = address_of(state.output.bytes) + at * ROW
     if srtp_protect(peer.send_session, start, address_of(state.scratch)) != 0:
         counters.protect_failed += 1
@@ -171,9 +173,7 @@ def _echo(state: State, index: int, number: int, is_probe: int) -> None:
     length = _length(state, viewer, number)
     if length == 0 or viewer.credit < length + ECHO_RESERVE:
         return
-    entry = state.resent[index * RESENT_ROWS + number % RESENT_ROWS]
-    entry.number = number
-    entry.at = state.engine[0].now
+    note_sent(state, index, number)
     if _send_again(state, viewer, number):
         state.counters[0].echoed += 1
 

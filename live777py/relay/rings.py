@@ -10,7 +10,8 @@ Control packets have a ring for each kind, so that a flood of one cannot hide an
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from operator import le
 
 from .cfuncs import (
     address_of,
@@ -134,22 +135,30 @@ class CommandWriter:
     """Python's end of the command ring, and the graveyard.
 
     A command's place in the order of all commands is an epoch. What a command takes out of
-    use is given back by the function that came with it, once the thread has passed it.
+    use is given back by the function that came with it, once the thread has passed it, and
+    all other lanes have passed what was in their rings by then: packets and commands that may
+    still refer to it.
 
     A full ring loses nothing and blocks nobody: further commands wait in a list, in order,
     until there is room. That list is bounded by what exists: a peer, track or viewer has a few
     commands in its life, and its id comes back only when the last of them was passed.
     """
 
-    def __init__(self, state: State, wake: Callable[[], None]) -> None:
+    def __init__(self, lanes: Sequence[State], wake: Callable[[], None]) -> None:
+        state = lanes[0]
         self._state = state
         self._wake = wake
+        others = [lane.shared.ctypes.data for lane in lanes[1:]]
+        self._lane_heads = [base + 8 * COMMAND_HEAD for base in others]
+        self._lane_tails = [base + 8 * COMMAND_TAIL for base in others]
         self._tail_address = state.shared.ctypes.data + 8 * COMMAND_TAIL
         self._head_address = state.shared.ctypes.data + 8 * COMMAND_HEAD
         self._rows = state.commands.shape[0]
         self._head = 0
         self._waiting: deque[tuple[int, ...]] = deque()
         self._graves: deque[tuple[int, Callable[[], None]]] = deque()
+        #: Of those that the first lane has passed: how far the others must have come.
+        self._fences: deque[tuple[list[int], Callable[[], None]]] = deque()
 
     @property
     def waiting(self) -> int:
@@ -159,7 +168,7 @@ class CommandWriter:
     @property
     def buried(self) -> int:
         """Functions that wait for the thread to pass their commands."""
-        return len(self._graves)
+        return len(self._graves) + len(self._fences)
 
     def post(self, *words: int, then: Callable[[], None] | None = None) -> None:
         """Send one command; `then` is called when it has taken effect."""
@@ -172,8 +181,7 @@ class CommandWriter:
     def advance(self) -> None:
         """Move waiting commands into the ring and bury what the thread has passed."""
         tail = peek(self._tail_address)
-        while self._graves and self._graves[0][0] <= tail:
-            self._graves.popleft()[1]()
+        self._bury(tail)
         if not self._waiting:
             return
         room = self._rows - (self._head - tail)
@@ -185,8 +193,21 @@ class CommandWriter:
         publish(self._head_address, self._head)
         self._wake()
 
+    def _bury(self, tail: int) -> None:
+        if self._graves and self._graves[0][0] <= tail:
+            # After the tail was read: all that was passed on before is below these.
+            heads = [peek(address) for address in self._lane_heads]
+            while self._graves and self._graves[0][0] <= tail:
+                self._fences.append((heads, self._graves.popleft()[1]))
+        if self._fences:
+            tails = [peek(address) for address in self._lane_tails]
+            while self._fences and all(map(le, self._fences[0][0], tails)):
+                self._fences.popleft()[1]()
+
     def abandon(self) -> None:
         """Give everything back without a thread: it has ended, nothing is in use."""
         self._waiting.clear()
-        while self._graves:
-            self._graves.popleft()[1]()
+        for _, bury in (*self._fences, *self._graves):
+            bury()
+        self._fences.clear()
+        self._graves.clear()

@@ -16,7 +16,8 @@ class PlaneSettings:
     Memory is reserved for all of it but taken only when touched.
 
     Attributes:
-        threads: 0 runs the loop in a reader of the event loop, 1 on a thread of its own.
+        threads: 0 runs the loop in a reader of the event loop; otherwise so many send, of
+            which the first receives.
         gso: whether runs of equal packets may leave as one UDP GSO message.
         coalesce: seconds for which datagrams gather before a batch is taken.
         max_peers, max_viewers, max_tracks: rows of the tables.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import logging
 import socket
@@ -17,6 +18,7 @@ logger = logging.getLogger(__name__)
 IP_PKTINFO = 8
 SO_TIMESTAMPNS = 35
 SO_RXQ_OVFL = 40
+SO_ATTACH_REUSEPORT_CBPF = 51
 UDP_SEGMENT = 103
 _LINK_LOCAL = 0x3FA
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
@@ -77,6 +79,55 @@ def prepare(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
     sock.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
     sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+
+
+def share(sock: socket.socket, count: int) -> list[socket.socket]:
+    """More sockets to send from, with the address and port of a bound one.
+
+    All that arrives goes on to `sock`: a filter chooses the first of those that share the
+    port. `sock` was bound without SO_REUSEPORT, and another server's bind without it fails as
+    ever. Where the platform has no such thing there are none, and a warning.
+    """
+    made: list[socket.socket] = []
+    try:
+        if count > 0:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        for _ in range(count):
+            made.append(_share_one(sock))
+            # From the first on, that nothing is lost to a socket which nobody reads.
+            _steer_to_first(sock)
+    except (OSError, AttributeError) as error:
+        for own in made:
+            own.close()
+        logger.warning("media packets are sent by one thread alone: %s", error)
+        return []
+    return made
+
+
+def _share_one(sock: socket.socket) -> socket.socket:
+    own = socket.socket(sock.family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        own.setblocking(False)
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if sock.family == socket.AF_INET6:
+            only = sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            own.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+        # What the kernel reports is double what it is to be asked for.
+        size = sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+        own.bind(sock.getsockname())
+    except BaseException:
+        own.close()
+        raise
+    return own
+
+
+def _steer_to_first(sock: socket.socket) -> None:
+    """Have the kernel give all datagrams for the shared port to the socket bound first."""
+    # A classic BPF program of one instruction: return 0, the index of that socket.
+    program = ctypes.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, 0))
+    described = struct.pack("@HP", 1, ctypes.addressof(program))
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, described)
 
 
 def has_gso(sock: socket.socket) -> bool:

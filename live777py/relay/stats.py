@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .columns import PEER, TAP, TRACK, VIEWER
+from .columns import DESTINATION, PEER, TAP, TRACK, VIEWER
 from .seam import Found, PeerStats, TapStats, TrackStats, ViewerStats
 from .tables import State, Table
 
@@ -33,8 +33,9 @@ class _Row:
         return self._pick(self._unpack(table, index * self._size))
 
 
-_PEER = _Row(PEER, *PeerStats._fields)
-_TRACK = _Row(TRACK, *TrackStats._fields)
+_PEER = _Row(PEER, *PeerStats._fields[:3])
+_SENT = _Row(DESTINATION, *PeerStats._fields[3:])
+_TRACK = _Row(TRACK, *TrackStats._fields[:-1])
 _VIEWER = _Row(
     VIEWER,
     "packets",
@@ -46,14 +47,15 @@ _VIEWER = _Row(
 _TAP = _Row(TAP, "packets", "dropped", "frames_dropped")
 
 
-def peer_stats(table: Table, index: int) -> PeerStats:
-    """What a peer has sent and was sent."""
-    return PeerStats._make(_PEER.read(table, index))
+def peer_stats(table: Table, index: int, destinations: Table) -> PeerStats:
+    """What a peer has sent and, by its lane, was sent."""
+    received, sent = _PEER.read(table, index), _SENT.read(destinations, index)
+    return PeerStats(*received, *sent)
 
 
-def track_stats(table: Table, index: int) -> TrackStats:
-    """How a track is doing."""
-    row = TrackStats._make(_TRACK.read(table, index))
+def track_stats(table: Table, index: int, viewers: int) -> TrackStats:
+    """How a track is doing; the caller knows how many watch."""
+    row = TrackStats._make((*_TRACK.read(table, index), viewers))
     if row.packets == 0:
         return row._replace(ssrc=-1, payload_type=-1)
     # RFC 3550 section A.8 keeps sixteen times the jitter.

@@ -93,6 +93,7 @@ class Output(NamedTuple):
     sent: Table
     retries: Table
     slots: Table
+    numbers: Table
     runs: Table
 
 
@@ -150,32 +151,48 @@ class Arrivals(NamedTuple):
     words: Table
 
 
+class Lanes(NamedTuple):
+    """The command rings of all lanes, and the words that each shares."""
+
+    rows: Table
+    shared: Table
+    wakes: Table
+
+
 @dataclass(frozen=True)
 class State(Referenced):
-    """Everything that the loop works on."""
+    """Everything that one lane's loop works on.
+
+    Its own are the fields up to `scratch`; the rest is the
+    receiver's, of which other lanes read `tracks` and `history`. A row of `viewers` and its
+    part of `resent` belong to one lane.
+    """
 
     shared: Table
     engine: Table
     counters: Table
     commands: Table
+    destinations: Table
+    paths: Paths
+    audiences: Table
+    catching: Table
+    echoes: Table
+    input: Input
+    output: Output
+    polls: Table
+    scratch: Table
+    lanes: Lanes
     control: ControlRing
     notices: Table
     arrivals: Arrivals
     addresses: Table
     peers: Table
-    paths: Paths
     bindings: Table
     tracks: Table
     history: History
     viewers: Table
-    catching: Table
     resent: Table
-    echoes: Table
     parking: Parking
-    input: Input
-    output: Output
     injection: Injection
     taps: Taps
     events: Table
-    polls: Table
-    scratch: Table

@@ -34,18 +34,18 @@ def open_tap(state: State, index: int, track: int, capacity: int) -> None:
     tap.dropped = 0
     tap.frames_dropped = 0
     tap.track_plus_one = track + 1
-    tap.next_plus_one = state.tracks[track].first_tap_plus_one
-    state.tracks[track].first_tap_plus_one = index + 1
+    tap.next_plus_one = state.audiences[track].first_tap_plus_one
+    state.audiences[track].first_tap_plus_one = index + 1
 
 
 @compiled
 def close_tap(state: State, index: int) -> None:
     """Take a tap out of its track's list."""
     tap = state.taps.rows[index]
-    track = state.tracks[tap.track_plus_one - 1]
-    if track.first_tap_plus_one == index + 1:
-        track.first_tap_plus_one = tap.next_plus_one
-    link = track.first_tap_plus_one
+    audience = state.audiences[tap.track_plus_one - 1]
+    if audience.first_tap_plus_one == index + 1:
+        audience.first_tap_plus_one = tap.next_plus_one
+    link = audience.first_tap_plus_one
     while link != 0:
         other = state.taps.rows[link - 1]
         if other.next_plus_one == index + 1:
@@ -75,7 +75,7 @@ def _drop(state: State, tap: Record, slot: int) -> None:
 
 
 @compiled
-def _feed_one(state: State, index: int, track: Record) -> None:
+def _feed_one(state: State, index: int, track: int) -> None:
     """Give a tap the packets of this batch of its track."""
     tap = state.taps.rows[index]
     shared = state.taps.shared
@@ -84,8 +84,8 @@ def _feed_one(state: State, index: int, track: Record) -> None:
     rows = state.taps.lengths.shape[1]
     head = shared[at + RING_HEAD]
     tail = load_acquire(base + 8 * (at + RING_TAIL))
-    has_key_frames = track.format != OPAQUE
-    link = track.batch_first_plus_one
+    has_key_frames = state.tracks[track].format != OPAQUE
+    link = state.audiences[track].batch_first_plus_one
     while link != 0:
         entry = state.input.collected[link - 1]
         slot = entry.slot
@@ -116,10 +116,9 @@ def _feed_one(state: State, index: int, track: Record) -> None:
 @compiled
 def feed(state: State, index: int) -> None:
     """Give a track's packets of this batch to all its taps."""
-    track = state.tracks[index]
-    link = track.first_tap_plus_one
+    link = state.audiences[index].first_tap_plus_one
     while link != 0:
-        _feed_one(state, link - 1, track)
+        _feed_one(state, link - 1, index)
         link = state.taps.rows[link - 1].next_plus_one
 
 

@@ -101,7 +101,8 @@ class Tracks(Viewers, Bridges):
     def track_stats(self, track: TrackId) -> TrackStats:
         """How a track is doing."""
         self._track(track)
-        return stats.track_stats(self._state.tracks, track)
+        viewers = sum(lane.audiences["viewers"][track] for lane in self._memory.lanes)
+        return stats.track_stats(self._state.tracks, track, int(viewers))
 
     def group(self, track: TrackId) -> Group:
         """What a viewer of a track could begin with now."""

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from live777py.protocol.extensions import Extension
 
 from . import commands, stats
-from .registry import Registry, Viewer, check_payload_type, pack_extensions
+from .lanes import least_loaded
+from .registry import Peer, Registry, Viewer, check_payload_type, pack_extensions
 from .seam import PeerId, TrackId, ViewerId, ViewerStats
 from .settings import PlaneSettings
 from .tables import COMMAND_WORDS
@@ -78,10 +79,17 @@ class Viewers(Registry):
         check_payload_type(rtx_payload_type, -1)
         packed = pack_extensions(extensions)
         viewer = ViewerId(self._viewer_ids.take())
+        self._place(peer, owner)
+        lane = owner.lane
+        self._loads[lane] += 1
+        watched.lanes[lane] += 1
+        if lane and watched.lanes[lane] == 1:
+            self._post(lane, commands.FEED, track, 1)
         self._viewers[viewer] = Viewer(peer, track)
         owner.viewers.add(viewer)
         watched.viewers.add(viewer)
-        self._commands.post(
+        self._post(
+            lane,
             commands.ADD_VIEWER,
             viewer,
             peer,
@@ -101,11 +109,11 @@ class Viewers(Registry):
         self, viewer: ViewerId, payload_type: int, rtx_payload_type: int = -1
     ) -> None:
         """Send under another payload type, or nothing (-1); retransmissions under theirs."""
-        self._viewer(viewer)
+        lane = self._lane(viewer)
         check_payload_type(payload_type, -1)
         check_payload_type(rtx_payload_type, -1)
-        self._commands.post(
-            commands.SET_PAYLOAD_TYPE, viewer, payload_type, rtx_payload_type
+        self._post(
+            lane, commands.SET_PAYLOAD_TYPE, viewer, payload_type, rtx_payload_type
         )
 
     def retransmit(self, viewer: ViewerId, sequences: Iterable[int]) -> None:
@@ -116,7 +124,7 @@ class Viewers(Registry):
             sequences: the numbers that it knows the packets by, 0 to 65,535. Of a long list
                 the end is left out: who lost so much needs a key frame.
         """
-        self._viewer(viewer)
+        lane = self._lane(viewer)
         words = pack_losses(sequences)
         size = COMMAND_WORDS - 2
         for at in range(0, min(len(words), MAX_LOSS_COMMANDS * size), size):
@@ -126,28 +134,62 @@ class Viewers(Registry):
                 return
             part = words[at : at + size]
             part += [-1] * (size - len(part))
-            self._commands.post(commands.RETRANSMIT, viewer, *part)
+            self._post(lane, commands.RETRANSMIT, viewer, *part)
 
     def pause(self, viewer: ViewerId, paused: bool) -> None:
         """Send a viewer nothing while it is paused; afterwards it goes on.
 
         Where it was, if the history still has that, otherwise as one that is new.
         """
-        self._viewer(viewer)
-        self._commands.post(commands.PAUSE, viewer, int(paused))
+        self._post(self._lane(viewer), commands.PAUSE, viewer, int(paused))
 
     def remove_viewer(self, viewer: ViewerId) -> None:
         """Stop sending a track to a peer."""
         gone = self._viewers.pop(viewer, None)
         if gone is None:
             return
-        self._peer(gone.peer).viewers.discard(viewer)
-        self._track(gone.track).viewers.discard(viewer)
-        self._commands.post(
+        owner, watched = self._peer(gone.peer), self._track(gone.track)
+        owner.viewers.discard(viewer)
+        watched.viewers.discard(viewer)
+        self._loads[owner.lane] -= 1
+        watched.lanes[owner.lane] -= 1
+        if owner.lane and not watched.lanes[owner.lane]:
+            self._post(owner.lane, commands.FEED, gone.track, 0)
+        self._post(
+            owner.lane,
             commands.REMOVE_VIEWER,
             viewer,
             then=lambda: self._viewer_ids.give(viewer),
         )
+
+    def _lane(self, viewer: ViewerId) -> int:
+        return self._peer(self._viewer(viewer).peer).lane
+
+    def _place(self, peer: PeerId, owner: Peer) -> None:
+        """Choose the lane of a peer that gets its first viewer, for the rest of its life.
+
+        One libsrtp session serves one thread, so all viewers of a peer are in one lane.
+        """
+        if owner.is_placed:
+            return
+        owner.is_placed = True
+        lane = least_loaded(self._loads)
+        if lane == owner.lane:
+            return
+        self._post(owner.lane, commands.FORGET_DESTINATION, peer)
+        if owner.sock is not None:
+            self._use_socket(owner.lane, peer, None)
+            self._use_socket(lane, peer, owner.sock)
+        owner.lane = lane
+        if owner.sessions is not None:
+            self._post(lane, commands.SET_SENDER, peer, owner.sessions.pointers[1])
+        if owner.words is not None:
+            self._post(lane, commands.SELECT_PATH, peer, *owner.words)
+
+    def _use_socket(self, lane: int, peer: PeerId, own: socket.socket | None) -> None:
+        is_ipv6 = own is not None and own.family == socket.AF_INET6
+        number = 0 if own is None else own.fileno() + 1
+        self._post(lane, commands.USE_SOCKET, peer, number, int(is_ipv6))
 
     def viewer_stats(self, viewer: ViewerId) -> ViewerStats:
         """What a viewer was sent of its track."""

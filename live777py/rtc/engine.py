@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import time
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import Self
 from live777py.config import Webrtc
 from live777py.core.ports import Media, Peer, Relay, ViewerPeer
 from live777py.protocol.codecs import Codec, Kind
+from live777py.relay.cfuncs import COMPILED
 from live777py.relay.plane import Plane
 from live777py.relay.settings import PlaneSettings
 from live777py.relay.sockets import open_udp
@@ -32,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 #: Seconds after which a start that compiles says so.
 COMPILE_HINT = 2.0
+
+#: Threads for media packets where the configuration does not say.
+MAX_THREADS = 4
 
 #: Rows of the data plane's tables beyond those that `max_sessions` needs.
 SPARE_ROWS = 64
@@ -157,9 +162,19 @@ def _open(settings: Webrtc) -> socket.socket:
         ) from error
 
 
+def _threads(wanted: int) -> int:
+    """How many threads move packets; as plain Python they would only wait for one another."""
+    if wanted < 0:
+        # A container's CPUs are those of its mask.
+        has_mask = hasattr(os, "sched_getaffinity")
+        cpus = len(os.sched_getaffinity(0)) if has_mask else os.cpu_count() or 1
+        wanted = min(cpus, MAX_THREADS)
+    return wanted if COMPILED else min(wanted, 1)
+
+
 def _plane_settings(settings: Webrtc) -> PlaneSettings:
     return PlaneSettings(
-        threads=settings.threads,
+        threads=_threads(settings.threads),
         gso=settings.gso,
         coalesce=settings.coalesce,
         # Each session has at most one audio and one video; rows come back a moment after they were

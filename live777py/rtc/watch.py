@@ -23,6 +23,8 @@ COMPLAINTS = {
         "%d packets to viewers were dropped, since the kernel did not take them: raise "
         "[webrtc] send_buffer, and net.core.wmem_max if it is the smaller one"
     ),
+    "lane_dropped": "a thread that sends had no time for %d packets: use more CPUs",
+    "lane_overtaken": "a thread that sends came too late for %d packets: use more CPUs",
     "control_dropped_stun": "%d STUN packets were dropped: more came than are handled",
     "control_dropped_dtls": "%d DTLS packets were dropped: more came than are handled",
     "control_dropped_rtcp": "%d RTCP packets were dropped: more came than are handled",

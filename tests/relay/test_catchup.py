@@ -12,6 +12,8 @@ from live777py.relay.seam import ViewerId
 
 from .support import Endpoint, Rig, Rtp, rig, rtp
 
+pytestmark = pytest.mark.usefixtures("lane")
+
 SPS, IDR, SLICE = b"\x67\x42\xe0\x1f", b"\x65idr", b"\x41slice "
 
 
@@ -111,7 +113,7 @@ def test_live_packets_are_appended_to_the_burst() -> None:
         endpoint = r.endpoint()
         r.watch(endpoint, track, catch_up=True)
         number = 100
-        engine = r.plane._state.engine[0]
+        engine = r.sending.engine[0]
         stepped = 0
         while not r["caught_up"]:
             # One for each step of the burst, as a fast stream would have it.
@@ -136,7 +138,7 @@ def test_a_late_packet_reaches_a_viewer_whose_burst_has_passed_it() -> None:
         endpoint = r.endpoint()
         r.watch(endpoint, track, catch_up=True)
         r.plane.turn()
-        assert r.plane._state.engine[0].catching == 1
+        assert r.sending.engine[0].catching == 1
         publisher.publish(rtp(3, 9000, SLICE))
         r.catch_up()
         got = endpoint.packets()
@@ -151,7 +153,7 @@ def test_a_step_is_bounded_for_each_viewer_and_for_all() -> None:
         endpoints = [r.endpoint() for _ in range(30)]
         for number, endpoint in enumerate(endpoints):
             r.watch(endpoint, track, ssrc=number + 1, catch_up=True)
-        engine = r.plane._state.engine[0]
+        engine = r.sending.engine[0]
         r.plane.turn()
         sent = [r["packets_out"]]
         while engine.catching:
@@ -178,12 +180,16 @@ def test_viewers_advance_side_by_side() -> None:
             for number, endpoint in enumerate(endpoints)
         ]
         rows = r.plane._state.viewers
-        step = catchup.VIEWER_PACKETS * catchup.MAX_STEPS
-        r.plane.turn()
-        while r.plane._state.engine[0].catching == 30:
-            counts = [int(rows[v].packets) for v in viewers]
-            assert max(counts) - min(counts) <= 2 * step
+        served = dict.fromkeys(viewers, 0)
+        sent = dict.fromkeys(viewers, 0)
+        while max(sent.values()) < 200:
             r.plane.turn(1)
+            for viewer in viewers:
+                packets = int(rows[viewer].packets)
+                served[viewer] += packets > sent[viewer]
+                sent[viewer] = packets
+            # How far one goes at a time is a matter of the time that has passed.
+            assert max(served.values()) - min(served.values()) <= 1
 
 
 def test_a_watcher_is_served_before_the_bursts() -> None:
@@ -194,7 +200,7 @@ def test_a_watcher_is_served_before_the_bursts() -> None:
         for number in range(20):
             r.watch(r.endpoint(), track, ssrc=number + 1, catch_up=True)
         r.plane.turn()
-        while r.plane._state.engine[0].catching:
+        while r.sending.engine[0].catching:
             publisher.publish(rtp(200 + r["receive_calls"], 3000, SLICE))
             before = r["packets_in"]
             r.plane.turn(1)
@@ -319,7 +325,7 @@ def test_who_leaves_in_its_burst_leaves_the_others_theirs() -> None:
         r.plane.set_payload_type(viewers[1], -1)
         r.plane.remove_peer(endpoints[3].peer)
         r.catch_up()
-        assert r.plane._state.engine[0].catching == 0
+        assert r.sending.engine[0].catching == 0
         assert _numbers(endpoints[2].packets()) == list(range(100))
         assert r["caught_up"] == 1
         # Rows are used again.
@@ -403,7 +409,7 @@ def test_a_viewer_that_the_stream_overtakes_goes_on_with_what_is_live() -> None:
         row = r.plane._state.viewers[viewer]
         assert row.cursor < catchup.LIVE
         # As if it had had no turn for long.
-        engine = r.plane._state.engine[0]
+        engine = r.sending.engine[0]
         for n in range(200, 460):
             engine.caught_up_at = time.monotonic_ns() + 10_000_000_000
             publisher.publish(rtp(n, 3000 * n, SLICE))
@@ -417,7 +423,9 @@ def test_a_viewer_that_the_stream_overtakes_goes_on_with_what_is_live() -> None:
 
 
 @pytest.mark.timeout(20)
-async def test_in_the_event_loop_a_burst_goes_on_without_packets() -> None:
+async def test_in_the_event_loop_a_burst_goes_on_without_packets(lane: int) -> None:
+    if lane:
+        pytest.skip("the event loop is one thread")
     with rig() as r:
         publisher, track, _ = r.stream(0, Format.H264)
         _send_all(r, publisher, range(100))

@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from live777py.relay.seam import Path, ViewerId
 from live777py.relay.tables import NAME_BYTES
 
 from .support import rig, rtp
 
+pytestmark = pytest.mark.usefixtures("lane")
+
 
 def _viewers(state: object, track: int) -> list[int]:
     found = []
-    link = state.tracks[track].first_viewer_plus_one  # type: ignore[attr-defined]
+    link = state.audiences[track].first_viewer_plus_one  # type: ignore[attr-defined]
     previous = 0
     while link:
         row = state.viewers[link - 1]  # type: ignore[attr-defined]
@@ -34,7 +38,7 @@ def test_the_list_of_viewers_is_right_after_any_changes() -> None:
                 gone = alive.pop(source.randrange(len(alive)))
                 r.plane.remove_viewer(gone)
             r.turn()
-            assert sorted(_viewers(r.plane._state, track)) == sorted(alive)
+            assert sorted(_viewers(r.sending, track)) == sorted(alive)
             assert r.plane.track_stats(track).viewers == len(alive)
 
 

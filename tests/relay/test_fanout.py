@@ -8,6 +8,8 @@ from live777py.relay.fanout import plan
 
 from .support import SMALL, rig, rtp
 
+pytestmark = pytest.mark.usefixtures("lane")
+
 
 @pytest.mark.parametrize("gso", [True, False])
 def test_viewers_get_the_same_bytes_with_and_without_gso(gso: bool) -> None:
@@ -53,7 +55,7 @@ def test_runs_are_of_equal_size_but_for_the_last(
 ) -> None:
     with rig() as r:
         state = r.plane._state
-        track = state.tracks[0]
+        track = state.audiences[0]
         track.batch_first_plus_one = 1
         for n, length in enumerate(lengths):
             state.history.packets[n].length = length

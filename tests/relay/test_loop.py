@@ -24,6 +24,7 @@ CORE = (
     "test_tracks.py",
     "test_viewers.py",
     "test_bridges.py",
+    "test_lanes.py",
     "test_numbering.py",
     "test_fanout.py",
     "test_output.py",

@@ -12,13 +12,15 @@ from live777py.relay.seam import Path
 
 from .support import SMALL, rig, rtp
 
+pytestmark = pytest.mark.usefixtures("lane")
+
 SO_NO_CHECK = 11
 
 
 def test_refused_gso_messages_are_sent_apart() -> None:
     with rig() as r:
         # Without checksums the kernel refuses to segment: EINVAL.
-        r.sock.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
+        r.sender.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
         publisher, _, viewers = r.stream(2)
         for n in range(10):
             publisher.publish(rtp(n))
@@ -37,15 +39,15 @@ def test_refused_gso_messages_are_sent_apart() -> None:
 
 def test_a_new_path_gets_a_new_chance_of_gso() -> None:
     with rig() as r:
-        r.sock.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
+        r.sender.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
         publisher, _, (viewer,) = r.stream()
         publisher.publish(rtp(1))
         publisher.publish(rtp(2))
         r.turn()
-        assert r.plane._state.peers[viewer.peer].gso_refused == 1
+        assert r.sending.destinations[viewer.peer].gso_refused == 1
         r.plane.select_path(viewer.peer, viewer.path)
         r.turn()
-        assert r.plane._state.peers[viewer.peer].gso_refused == 0
+        assert r.sending.destinations[viewer.peer].gso_refused == 0
 
 
 @pytest.mark.parametrize("gso", [True, False])

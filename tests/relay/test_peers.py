@@ -11,6 +11,8 @@ from live777py.relay.seam import Path
 
 from .support import SMALL, addresses_used, rig, rtp, udp
 
+pytestmark = pytest.mark.usefixtures("lane")
+
 THREADED = dataclasses.replace(SMALL, threads=1)
 
 

@@ -60,7 +60,7 @@ def test_ids_that_the_thread_has_let_go_are_found_without_another_command() -> N
             peer, track = plane.add_peer(), plane.add_track()
             plane.remove_track(track)
             plane.remove_peer(peer)
-            until(lambda: plane.counters()["commands"] == 2)
+            until(lambda: plane.counters()["commands"] == 3)
             # Nothing has drained control packets or posted a command since.
             assert plane.counters()["graves"] >= 1
             assert plane.add_peer() == peer

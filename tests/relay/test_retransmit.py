@@ -11,6 +11,8 @@ from live777py.relay.viewers import pack_losses
 
 from .support import SMALL, Endpoint, Rig, rig, rtp
 
+pytestmark = pytest.mark.usefixtures("lane")
+
 COUNTED = ("retransmitted", "retransmit_missed", "retransmit_limited")
 
 

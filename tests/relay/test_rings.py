@@ -69,7 +69,7 @@ def test_a_full_command_ring_loses_nothing() -> None:
 def test_waiting_commands_follow_when_control_is_woken() -> None:
     memory = allocate(SMALL)
     woken: list[int] = []
-    writer = CommandWriter(memory.state, lambda: woken.append(1))
+    writer = CommandWriter(memory.lanes, lambda: woken.append(1))
     done: list[int] = []
     for n in range(300):
         writer.post(9, n, then=lambda n=n: done.append(n))  # type: ignore[misc]

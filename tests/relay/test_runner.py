@@ -12,10 +12,10 @@ from .support import SMALL, udp
 
 def test_a_runner_starts_once_and_ends_when_told() -> None:
     with udp() as sock:
-        runner = Runner(allocate(SMALL).state, sock.fileno())
-        runner.start_thread()
+        runner = Runner(allocate(SMALL).lanes, [sock.fileno()])
+        runner.start_threads()
         with pytest.raises(RuntimeError):
-            runner.start_thread()
+            runner.start_threads()
         with pytest.raises(RuntimeError):
             runner.step(0)
         runner.stop()
@@ -25,10 +25,10 @@ def test_a_runner_starts_once_and_ends_when_told() -> None:
 
 def test_the_thread_takes_no_signals() -> None:
     with udp() as sock:
-        runner = Runner(allocate(SMALL).state, sock.fileno())
-        runner.start_thread()
-        assert runner._thread is not None
-        thread = runner._thread.native_id
+        runner = Runner(allocate(SMALL).lanes, [sock.fileno()])
+        runner.start_threads()
+        assert len(runner._threads) == 1
+        thread = runner._threads[0].native_id
         # The mask is set first thing; a command that was taken is later than that.
         while not runner._state.shared[8]:
             os.sched_yield()

@@ -8,7 +8,7 @@ import pytest
 
 from live777py.relay import sockets
 from live777py.relay.seam import Path
-from live777py.relay.sockets import has_gso, open_udp, send_control
+from live777py.relay.sockets import has_gso, open_udp, send_control, share
 
 from .support import udp
 
@@ -78,6 +78,44 @@ def test_clamped_buffers_are_told_once_with_the_sysctls(
     caplog.clear()
     with _open("127.0.0.1"):
         assert caplog.messages == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::"])
+def test_all_that_comes_to_a_shared_port_comes_to_the_first(host: str) -> None:
+    with open_udp(host, 0, receive_buffer=65536, send_buffer=65536) as first:
+        port = first.getsockname()[1]
+        others = share(first, 3)
+        assert [other.getsockname() for other in others] == [first.getsockname()] * 3
+        near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        for _ in range(40):
+            # From ports of their own, by which the kernel would spread them.
+            with udp(near) as sender:
+                sender.sendto(b"x", (near, port))
+        assert sum(1 for _ in iter(lambda: _read(first), b"")) == 40
+        # A second server is refused as ever.
+        with pytest.raises(OSError, match="in use"):
+            open_udp(host, port, receive_buffer=65536, send_buffer=65536)
+        for other in others:
+            other.close()
+
+
+def _read(sock: socket.socket) -> bytes:
+    try:
+        return sock.recv(100)
+    except BlockingIOError:
+        return b""
+
+
+def test_a_port_that_cannot_be_shared_is_told_and_costs_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first:
+        first.bind(("127.0.0.1", 0))
+        assert share(first, 0) == []
+        assert not caplog.text
+    # Closed, which is as good a reason as a kernel without such a thing.
+    assert share(first, 2) == []
+    assert "one thread alone" in caplog.text
 
 
 def test_gso_is_looked_for() -> None:

@@ -7,6 +7,8 @@ import pytest
 
 from .support import SMALL, rig, rtp
 
+pytestmark = pytest.mark.usefixtures("lane")
+
 THREADED = dataclasses.replace(SMALL, threads=1)
 
 

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import dataclasses
+import pytest
 
-from .support import SMALL, rig, rtp
+from .support import rig, rtp
 
-THREADED = dataclasses.replace(SMALL, threads=1)
+pytestmark = pytest.mark.usefixtures("lane")
 
 
 def test_a_viewer_begins_with_the_next_packet() -> None:

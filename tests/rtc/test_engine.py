@@ -11,6 +11,7 @@ import pytest
 
 from live777py.config import Webrtc
 from live777py.errors import ConfigError
+from live777py.rtc import engine as engine_module
 from live777py.rtc.engine import Engine
 from tests.rtc.test_viewer import SSRC, packets, whep, whip
 from tests.support.offers import VP8, video
@@ -58,6 +59,38 @@ async def test_a_port_in_use_is_an_error_of_the_system() -> None:
         with pytest.raises(OSError, match=str(port)):
             async with Engine(webrtc(listen=f"127.0.0.1:{port}")):
                 pass
+
+
+async def test_a_second_engine_on_the_port_of_several_threads_is_refused() -> None:
+    async with Engine(webrtc(threads=3)) as engine:
+        port = engine._resources.plane._sock.getsockname()[1]
+        with pytest.raises(OSError, match=str(port)):
+            async with Engine(webrtc(listen=f"127.0.0.1:{port}", threads=3)):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("wanted", "compiled", "usable", "expected"),
+    [
+        (-1, True, 1, 1),
+        (-1, True, 3, 3),
+        (-1, True, 64, 4),
+        (-1, False, 64, 1),
+        (6, True, 2, 6),
+        (6, False, 8, 1),
+        (0, True, 8, 0),
+    ],
+)
+def test_there_is_a_thread_for_each_usable_cpu(
+    wanted: int,
+    compiled: bool,
+    usable: int,
+    expected: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine_module, "COMPILED", compiled)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(usable)))
+    assert engine_module._threads(wanted) == expected
 
 
 async def test_the_engine_tells_when_the_data_plane_has_ended() -> None:
