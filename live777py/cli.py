@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from live777py import __version__, log, minting
 from live777py.config import Config, load
+from live777py.conformance import arguments as conformance
 from live777py.errors import ConfigError
 from live777py.loadtest import arguments as loadtest
 
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.command == "loadtest":
         return _load(options)
+    if options.command == "conformance":
+        return _conform(options)
     try:
         config = load(_file(options.config), os.environ)
         if options.command == "check":
@@ -93,6 +96,15 @@ def _load(options: argparse.Namespace) -> int:
         return INTERRUPTED
 
 
+def _conform(options: argparse.Namespace) -> int:
+    from live777py.conformance import command
+
+    try:
+        return command.main(options)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
 def _file(given: Path | None) -> Path | None:
     if given is None and DEFAULT_FILE.is_file():
         return DEFAULT_FILE
@@ -130,6 +142,9 @@ def _parser() -> argparse.ArgumentParser:
     minting.add_arguments(token)
     loadtest.add_arguments(
         commands.add_parser("loadtest", help=loadtest.PURPOSE, allow_abbrev=False)
+    )
+    conformance.add_arguments(
+        commands.add_parser("conformance", help=conformance.PURPOSE, allow_abbrev=False)
     )
     return parser
 

@@ -25,8 +25,9 @@ RANKS = (
     {"relay", "core"},
     {"clients", "tokens"},
     {"api", "rtc", "media", "store"},
-    # The load test is a program of its own: beside the server, of which it knows nothing.
-    {"server", "loadtest", "minting"},
+    # The load test and the conformance checks are programs of their own: beside the server,
+    # of which they know nothing.
+    {"server", "loadtest", "conformance", "minting"},
     {"cli"},
     {"__main__"},
 )
@@ -34,7 +35,8 @@ RANK = {part: number for number, parts in enumerate(RANKS) for part in parts}
 
 #: Who alone may import a library: what it does to us stays behind one border.
 BORDERS = {
-    "aiohttp": {"api", "clients", "server"},
+    # The conformance checks need every header in their own hand.
+    "aiohttp": {"api", "clients", "conformance", "server"},
     "aioice": {"rtc"},
     "aiortc": {"rtc"},
     "av": {"media"},
@@ -42,7 +44,7 @@ BORDERS = {
     "numba": {"relay"},
     "pydantic": {"api", "config"},
     "pylibsrtp": {"relay"},
-    "rich": {"loadtest"},
+    "rich": {"conformance", "loadtest"},
 }
 
 #: Names under which distributions are imported, where the two differ.
@@ -65,6 +67,7 @@ OTHER_TESTS = {"data", "e2e", "support"}
 PROJECT_TESTS = {
     "test_fuzz.py",
     "test_layers.py",
+    "test_own_server.py",
     "test_private_names.py",
     "test_sample_config.py",
 }

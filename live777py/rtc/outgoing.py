@@ -48,7 +48,18 @@ _CLOSE_TIMEOUT = 5.0
 _DTLS = range(20, 64)
 _RTP = range(128, 192)
 
+#: Seconds that one check of an ICE restart may take before the next candidate is tried.
+_CHECK_TIMEOUT = 1.0
+
 Address = tuple[str, int]
+
+#: A username fragment and a password.
+Credentials = tuple[str, str]
+
+
+def new_credentials() -> Credentials:
+    """ICE credentials of a session of ours."""
+    return secrets.token_hex(_UFRAG_BYTES), secrets.token_hex(_PWD_BYTES)
 
 
 class ConnectFailed(Unavailable):
@@ -242,6 +253,28 @@ class OutgoingPeer:
         self._sessions = srtp.create(self.keys, history=HISTORY)
         return read
 
+    async def restart(
+        self,
+        local: Credentials,
+        remote: Credentials,
+        candidates: Iterable[Candidate],
+        *,
+        timeout: float = 5.0,
+    ) -> None:
+        """Go over to new ICE credentials, which were exchanged before (RFC 8445 section 9).
+
+        The path in use is tried first, then each candidate. DTLS and SRTP stay as they are.
+
+        Raises:
+            ConnectFailed: no check with the new credentials was answered in time.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await self._ice.restart(local, remote, candidates)
+        except (TimeoutError, ConnectionError) as error:
+            reason = "ICE: no check with the new credentials was answered"
+            raise ConnectFailed(reason) from error
+
     async def closed(self) -> str:
         """Wait until the connection has ended; returns the reason."""
         await self._gone.wait()
@@ -394,6 +427,7 @@ class _Ice(aioice.Connection):
         servers = list(servers)
         stun = next((s for s in servers if s.scheme == "stun"), None)
         turn = next((s for s in servers if s.scheme in ("turn", "turns")), None)
+        ufrag, pwd = new_credentials()
         super().__init__(
             ice_controlling=True,
             stun_server=None if stun is None else (stun.host, stun.port),
@@ -402,8 +436,8 @@ class _Ice(aioice.Connection):
             turn_password=None if turn is None else turn.credential,
             turn_ssl=turn is not None and turn.scheme == "turns",
             turn_transport="udp" if turn is None else turn.transport,
-            local_username=secrets.token_hex(_UFRAG_BYTES),
-            local_password=secrets.token_hex(_PWD_BYTES),
+            local_username=ufrag,
+            local_password=pwd,
         )
         self._hosts = hosts
         self._loopback = loopback
@@ -446,6 +480,37 @@ class _Ice(aioice.Connection):
             )
         await self.add_remote_candidate(None)
         await self.connect()
+
+    async def restart(
+        self, local: Credentials, remote: Credentials, candidates: Iterable[Candidate]
+    ) -> None:
+        """Check with new credentials, and use the pair that is answered first from then on.
+
+        Raises:
+            ConnectionError: none was.
+        """
+        used = self.pair
+        self._local_username, self._local_password = local
+        self.remote_username, self.remote_password = remote
+        pairs = [used]
+        pairs += [
+            CandidatePair(used.protocol, aioice.Candidate.from_sdp(str(_as_known(c))))
+            for c in candidates
+            if (c.host, c.port) != used.remote_addr[:2]
+            and (":" in c.host) is (":" in used.remote_addr[0])
+        ]
+        for pair in pairs:
+            with contextlib.suppress(TimeoutError, aioice.stun.TransactionError):
+                async with asyncio.timeout(_CHECK_TIMEOUT):
+                    await pair.protocol.request(
+                        self.build_request(pair, nominate=True),
+                        pair.remote_addr,
+                        integrity_key=remote[1].encode(),
+                    )
+                # Consent is asked for where media goes (RFC 7675).
+                self._nominated[pair.component] = self._pair = pair
+                return
+        raise ConnectionError("no check was answered")
 
     async def _open_routes(self, candidates: Iterable[Candidate]) -> None:
         """Open the local addresses that lead to remote candidates and are not open yet.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ from live777py.rtc.outgoing import (
     IceServer,
     OutgoingPeer,
     is_loopback,
+    new_credentials,
     source_address,
 )
 from live777py.rtc.outgoing_offer import (
@@ -98,6 +100,33 @@ async def test_what_one_peer_sends_the_server_forwards_to_another() -> None:
         await until(lambda: any(isinstance(p, PictureLoss) for p in asked))
         assert viewer.keys is not None
         assert viewer.remote[0] == "127.0.0.1"
+
+
+async def test_a_restart_goes_over_to_the_path_that_answers() -> None:
+    # Both sides keep what they have: the server knows nobody by another username.
+    async with (
+        running() as server,
+        WhepClient() as client,
+        new_peer(sends=False) as peer,
+    ):
+        offer = await peer.offer()
+        session = await client.post(f"{server.url}/whep/cam", offer)
+        answer = await peer.connect(session.answer)
+        ours = dict(re.findall(r"a=(ice-ufrag|ice-pwd):(\S+)", offer))
+        here = ours["ice-ufrag"], ours["ice-pwd"]
+        before = peer.remote
+        await peer.restart(here, (answer.ufrag, answer.pwd), answer.candidates)
+        assert peer.remote == before
+        assert not peer.is_closed
+        assert await client.delete(session) == 204
+        assert await peer.closed() == "close_notify received"
+
+
+async def test_a_restart_that_nobody_answers_fails() -> None:
+    viewer = new_peer(sends=False)
+    async with running() as server, connected(viewer, server, "whep/cam"):
+        with pytest.raises(ConnectFailed, match="new credentials"):
+            await viewer.restart(new_credentials(), ("nobody", "x" * 24), ())
 
 
 async def test_a_detached_socket_still_hears_the_servers_goodbye() -> None:

@@ -1,0 +1,1 @@
+"""The checks, grouped by subject; each function is one."""
