@@ -33,11 +33,14 @@ async def test_the_first_is_told_at_once_and_the_others_together(
 
 
 async def test_what_is_left_is_told_at_the_end(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(complaints, "PAUSE", 3600)
     complaining = Complaints(logging.getLogger("test"), "the sky")
     complaining.add("is grey")
     complaining.add("rains")
+    await asyncio.sleep(0.01)
+    assert caplog.messages == ["the sky: is grey"]
     complaining.close()
     complaining.close()
     assert caplog.messages == ["the sky: is grey", "the sky: rains"]
