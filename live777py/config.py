@@ -12,6 +12,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 import tomli
 from pydantic import (
@@ -38,6 +39,7 @@ from live777py.notation import (
 
 __all__ = [
     "ENVIRONMENT_PREFIX",
+    "Admission",
     "Announced",
     "Auth",
     "Config",
@@ -47,6 +49,7 @@ __all__ = [
     "Log",
     "Section",
     "Strategy",
+    "Webhook",
     "Webrtc",
     "load",
 ]
@@ -96,12 +99,25 @@ def _parse_origin(value: object) -> object:
     return value
 
 
-def _parse_jwks_url(value: object) -> object:
-    # Without user:password@: a URL is logged.
-    url = r"https?://[^\s/?#@]+(?:[/?]\S*)?"
-    if isinstance(value, str) and value and not re.fullmatch(url, value):
+def _parse_url(value: object) -> object:
+    if isinstance(value, str) and not _is_url(value):
         raise ValueError("is not an http:// or https:// URL without credentials")
     return value
+
+
+def _parse_url_or_none(value: object) -> object:
+    return value if value == "" else _parse_url(value)
+
+
+def _is_url(text: str) -> bool:
+    # Without user:password@: where a URL leads is logged.
+    if not re.fullmatch(r"https?://[^\s/?#@]+(?:[/?]\S*)?", text):
+        return False
+    try:
+        parts = urlsplit(text)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port or an address that is none
+        return False
 
 
 def _not_blank(value: SecretStr) -> SecretStr:
@@ -136,10 +152,24 @@ LocalAddress = Annotated[Announced, BeforeValidator(parse_announced)]
 PublicAddress = Annotated[Announced, BeforeValidator(_parse_public)]
 Origin = Annotated[str, BeforeValidator(_parse_origin)]
 Origins = Annotated[tuple[Origin, ...], BeforeValidator(_parse_origins)]
-JwksUrl = Annotated[str, BeforeValidator(_parse_jwks_url)]
+JwksUrl = Annotated[str, BeforeValidator(_parse_url_or_none)]
 Secret = Annotated[SecretStr, AfterValidator(_not_blank)]
 StaticToken = Annotated[SecretStr, AfterValidator(_static_token)]
 IceUrl = Annotated[str, BeforeValidator(_parse_ice_url)]
+# Path and query of these may hold a token.
+HookUrl = Annotated[str, BeforeValidator(_parse_url), Field(repr=False)]
+HookUrlOrNone = Annotated[str, BeforeValidator(_parse_url_or_none), Field(repr=False)]
+EventName = Literal[
+    "streamUp",
+    "streamDown",
+    "publishUp",
+    "publishDown",
+    "subscribeUp",
+    "subscribeDown",
+    "sessionFailed",
+    "reforwardUp",
+    "reforwardDown",
+]
 Level = Literal["debug", "info", "warning", "error"]
 
 _Patience = Annotated[Count, Field(ge=-1, le=10**12)]
@@ -281,6 +311,44 @@ class IceServer(Section):
         return self
 
 
+class Webhook(Section):
+    """A URL that is told what happens to streams."""
+
+    url: HookUrl
+    """Where to POST; token and path are not logged."""
+
+    secret: Secret = SecretStr("")
+    """Signs what is sent (header X-Live777-Signature); empty: it is not signed."""
+
+    events: tuple[EventName, ...] = ()
+    """What to tell, such as "publishUp"; empty: everything."""
+
+    timeout: _Timeout = 5.0
+    """An answer that takes longer is none."""
+
+    retry_for: Annotated[Seconds, Field(ge=0)] = 300.0
+    """What cannot be told is tried again for this time."""
+
+    max_waiting: Annotated[Count, Field(ge=1, le=1_000_000)] = 1000
+    """Events that may wait; the oldest ones are dropped for more."""
+
+
+class Admission(Section):
+    """Another program that is asked who may publish and watch, beside what tokens say."""
+
+    url: HookUrlOrNone = ""
+    """Where to POST the question; empty: nobody is asked."""
+
+    secret: Secret = SecretStr("")
+    """Signs the question (header X-Live777-Signature); empty: it is not signed."""
+
+    timeout: _Timeout = 3.0
+    """An answer that takes longer is none."""
+
+    on_error: Literal["refuse", "admit"] = "refuse"
+    """Without an answer: "refuse" (503, clients try again) or "admit"."""
+
+
 class Strategy(Section):
     """What publishers and viewers may do without being asked."""
 
@@ -355,9 +423,13 @@ class Config(Section):
     ice_servers: tuple[IceServer, ...] = ()
     """STUN and TURN servers for clients; the server itself needs none."""
 
+    webhook: tuple[Webhook, ...] = ()
+    """URLs that are told what happens to streams."""
+
     http: Http = Http()
     auth: Auth = Auth()
     webrtc: Webrtc = Webrtc()
+    admission: Admission = Admission()
     strategy: Strategy = Strategy()
     stream: dict[str, DeclaredStream] = Field(default={})
     """Streams that exist as long as the server, by name: [stream.NAME]."""

@@ -23,7 +23,9 @@ from live777py.api.front import Front
 from live777py.api.native import pages
 from live777py.api.native.app import create_app
 from live777py.clients import jwks
+from live777py.clients.admission import AdmissionWebhook
 from live777py.clients.jwks import PublishedKeys
+from live777py.clients.webhooks import Webhooks
 from live777py.config import Auth, Config, Strategy
 from live777py.core.live import Live, Policy
 from live777py.core.stream import StreamPolicy
@@ -50,7 +52,8 @@ class Server:
     Use it as `async with Server(config) as server:`. Entering opens the sockets; leaving refuses
     new sessions, stops listening, says goodbye to every peer and frees everything, in this
     order. `failed()` returns only when an essential part has died. `front` counts who was not
-    let in.
+    let in, `webhooks` and `admission` what was told and asked; there is no `admission` where
+    nobody is to be asked.
     """
 
     def __init__(self, config: Config) -> None:
@@ -61,12 +64,18 @@ class Server:
         self._background: TaskScope
         self.front: Front
         self._certificate: Certificate | None = None
+        self.webhooks: Webhooks
+        self.admission: AdmissionWebhook | None = None
 
     async def __aenter__(self) -> Self:
         config = self._config
         async with AsyncExitStack() as stack:
             self._engine = await stack.enter_async_context(Engine(config.webrtc))
             live = Live(self._engine, _policy(config))
+            # Outlives the streams: their end is told too.
+            self.webhooks = await stack.enter_async_context(
+                Webhooks(config.webhook, live.events)
+            )
             await stack.enter_async_context(live)
             for name, declared in config.stream.items():
                 live.provision(name, _stream_policy(declared.over(config.strategy)))
@@ -75,8 +84,17 @@ class Server:
             background = await stack.enter_async_context(TaskScope())
             self._background = background
             self.front = await _front(config, stack, background)
+            if config.admission.url:
+                self.admission = await stack.enter_async_context(
+                    AdmissionWebhook(config.admission)
+                )
             app = create_app(
-                live, config.strategy, config.ice_servers, site, self.front
+                live,
+                config.strategy,
+                config.ice_servers,
+                site,
+                self.front,
+                self.admission,
             )
             if config.http.tls_cert:
                 self._certificate = await asyncio.to_thread(

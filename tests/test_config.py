@@ -14,6 +14,7 @@ from live777py.config import (
     Http,
     IceServer,
     Listen,
+    Webhook,
     load,
 )
 from live777py.errors import ConfigError
@@ -333,3 +334,82 @@ def test_tokens_and_the_secret_are_not_shown() -> None:
     assert [token.get_secret_value() for token in config.auth.tokens] == ["s3cret", "b"]
     assert "s3cret" not in repr(config)
     assert "s3cret" not in config.model_dump_json()
+
+
+def test_webhooks_come_from_a_file_or_one_variable(file: Path) -> None:
+    file.write_text(
+        """
+        [[webhook]]
+        url = "https://hooks.example.org/a?key=b"
+        secret = "s3cret"
+        events = ["publishUp", "reforwardDown"]
+        retry_for = "1h"
+        [[webhook]]
+        url = "http://[::1]:8080"
+        [admission]
+        url = "http://127.0.0.1:8081/admit"
+        on_error = "admit"
+        """
+    )
+    config = load(file, {})
+    first, second = config.webhook
+    assert first.secret.get_secret_value() == "s3cret"
+    assert first.events == ("publishUp", "reforwardDown")
+    assert first.retry_for == 3600
+    assert second.events == ()
+    assert config.admission.on_error == "admit"
+    for secret in ("s3cret", "key=b", "/admit"):
+        assert secret not in repr(config)
+    variables = {
+        "LIVE777_WEBHOOK": '[{url = "http://localhost/"}]',
+        "LIVE777_ADMISSION__URL": "",
+    }
+    config = load(file, variables)
+    assert config.webhook == (Webhook(url="http://localhost/"),)
+    assert config.admission.url == ""
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "hooks.example.org",
+        "ftp://hooks.example.org/",
+        "https://user:s3cret@hooks.example.org/",
+        "http://hooks.example.org:port/",
+        "http://hooks.example.org:99999/",
+        "http://hooks.example.org:0/",
+        "http://[::1/",
+        "http:///path",
+        "http://:80/",
+        "http://hooks.example.org/a b",
+    ],
+)
+def test_a_webhook_without_a_usable_url_is_a_fault(url: str) -> None:
+    sentence = "is not an http:// or https:// URL without credentials"
+    assert faults(None, {"LIVE777_WEBHOOK": f'[{{url = "{url}"}}]'}) == [
+        f"LIVE777_WEBHOOK.0.url: {sentence}"
+    ]
+    if url:
+        assert faults(None, {"LIVE777_ADMISSION__URL": url}) == [
+            f"LIVE777_ADMISSION__URL: {sentence}"
+        ]
+
+
+def test_a_webhook_for_unknown_events_is_a_fault(file: Path) -> None:
+    file.write_text(
+        """
+        [[webhook]]
+        events = ["publishup"]
+        """
+    )
+    url, events = faults(file, {})
+    assert url == "live777.toml: webhook.0.url: is required"
+    assert events.startswith(
+        'live777.toml: webhook.0.events.0: must be "streamUp", "streamDown", '
+    )
+
+
+def test_the_webhook_table_of_live777_is_a_fault(file: Path) -> None:
+    file.write_text('[webhook]\nwebhooks = ["http://localhost/"]\n')
+    assert faults(file, {}) == ["live777.toml: webhook: must be a list"]

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 import tomli
 
-from live777py.config import Config, IceServer, Section, load
+from live777py.config import Config, IceServer, Section, Webhook, load
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "config" / "live777.toml"
@@ -47,18 +47,19 @@ def test_every_key_of_the_sample_has_one_line_of_comment() -> None:
             assert not lines[number - 2].startswith("# #"), line
 
 
-def test_the_ice_server_of_the_sample_works_when_its_comment_is_taken_off(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("name", "section"), [("ice_servers", IceServer), ("webhook", Webhook)]
+)
+def test_the_tables_of_the_sample_work_when_their_comment_is_taken_off(
+    name: str, section: type[Section], tmp_path: Path
 ) -> None:
     text = SAMPLE.read_text("utf-8")
-    _, _, example = text.partition("# [[ice_servers]]\n")
-    example, _, rest = example.partition("\n\n")
+    _, _, example = text.partition(f"# [[{name}]]\n")
+    example, _, _ = example.partition("\n\n")
     file = tmp_path / "live777.toml"
-    file.write_text(
-        "[[ice_servers]]\n" + re.sub("^# ", "", example, flags=re.M) + "\n" + rest
-    )
-    [server] = load(file, {}).ice_servers
-    assert server.model_fields_set == IceServer.model_fields.keys()
+    file.write_text(f"[[{name}]]\n" + re.sub("^# ", "", example, flags=re.M) + "\n")
+    [table] = getattr(load(file, {}), name)
+    assert table.model_fields_set == section.model_fields.keys()
 
 
 def test_the_sample_and_the_page_are_as_generated(generator: ModuleType) -> None:

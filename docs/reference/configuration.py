@@ -17,12 +17,14 @@ from pydantic_core import PydanticUndefined
 from live777py.config import (
     ENVIRONMENT_PREFIX,
     Config,
+    EventName,
     IceServer,
     IceUrl,
     Origin,
     Section,
     StaticToken,
     StreamStrategy,
+    Webhook,
 )
 from live777py.notation import parse_size
 
@@ -64,6 +66,12 @@ Each server is a table `[[ice_servers]]`. As a variable the whole list is one TO
 `LIVE777_ICE_SERVERS='[{urls = ["stun:stun.example.org:3478"]}]'`.
 """
 
+WEBHOOK_PAGE = """\
+Each URL is a table `[[webhook]]`. As a variable the whole list is one TOML value:
+`LIVE777_WEBHOOK='[{url = "https://hooks.example.org/live", secret = "…"}]'`. What is sent says
+[webhooks.md](../howto/webhooks.md).
+"""
+
 STREAM_PAGE = """\
 Each stream is a table `[stream.NAME]`; it exists as long as the server, can be neither created nor
 deleted by the API, and stays when its last session ends. What `[stream.NAME.strategy]` says goes
@@ -86,6 +94,16 @@ ICE_EXAMPLE = {
 }
 
 
+WEBHOOK_EXAMPLE = {
+    "url": '"https://hooks.example.org/live"',
+    "secret": '"at least 32 random characters"',
+    "events": '["publishUp", "publishDown"]',
+    "timeout": '"5s"',
+    "retry_for": '"5m"',
+    "max_waiting": "1000",
+}
+
+
 def main() -> None:
     """Write both files."""
     for path, text in files().items():
@@ -103,7 +121,11 @@ def files() -> dict[Path, str]:
 
 def sample() -> str:
     """The sample configuration."""
-    parts = [SAMPLE_HEAD, _sample_ice_servers()]
+    parts = [
+        SAMPLE_HEAD,
+        _sample_tables("ice_servers", "server", IceServer, ICE_EXAMPLE),
+        _sample_tables("webhook", "URL", Webhook, WEBHOOK_EXAMPLE),
+    ]
     for name, section in sections().items():
         lines = [f"# {_first_line(section)}", f"[{name}]"]
         for key, field in section.model_fields.items():
@@ -123,6 +145,9 @@ def page() -> str:
     parts.append(
         f"## [[ice_servers]]\n\n{_first_line(IceServer)}\n\n{ICE_PAGE}\n"
         f"{_table(None, IceServer)}"
+    )
+    parts.append(
+        f"## [[webhook]]\n\n{_first_line(Webhook)}\n\n{WEBHOOK_PAGE}\n{_table(None, Webhook)}"
     )
     parts.append(
         f"## [stream.NAME.strategy]\n\n{_first_line(StreamStrategy)}\n\n{STREAM_PAGE}\n"
@@ -160,16 +185,19 @@ def toml(field: FieldInfo) -> str:
     return json.dumps(str(default))
 
 
-def _sample_ice_servers() -> str:
-    field = Config.model_fields["ice_servers"]
+def _sample_tables(
+    name: str, what: str, section: type[Section], example: dict[str, str]
+) -> str:
+    """An empty array of tables, with one table as a comment."""
+    field = Config.model_fields[name]
     lines = [
         f"# {field.description}",
-        f"ice_servers = {toml(field)}",
-        "# Instead of that line, for each server:",
-        "# [[ice_servers]]",
+        f"{name} = {toml(field)}",
+        f"# Instead of that line, for each {what}:",
+        f"# [[{name}]]",
     ]
-    for key, inner in IceServer.model_fields.items():
-        lines += [f"# # {inner.description}", f"# {key} = {ICE_EXAMPLE[key]}"]
+    for key, inner in section.model_fields.items():
+        lines += [f"# # {inner.description}", f"# {key} = {example[key]}"]
     return "\n".join(lines) + "\n"
 
 
@@ -223,6 +251,7 @@ def _type(field: FieldInfo) -> str:
 def _list_type(annotation: object) -> str:
     element = typing.get_args(annotation)[0]
     return {
+        EventName: "list of events",
         IceUrl: "list of URLs",
         Origin: "list of origins",
         StaticToken: "list of texts",
