@@ -65,11 +65,17 @@ ENGINE = _record(
     "echo_delay",
 )
 
+#: Of the histogram of forwarding delays.
+DELAY_BUCKETS = 16
+
 #: One row; its columns are the names in `Plane.counters()`.
 COUNTERS = _record(
     "packets_in",
     "bytes_in",
     "receive_calls",
+    # In nanoseconds, and how many batches; `delays.py` says how wide a bucket is.
+    "delay_sum",
+    *(f"delay_{n}" for n in range(DELAY_BUCKETS)),
     "packets_out",
     "bytes_out",
     "send_calls",

@@ -18,6 +18,7 @@ from .cfuncs import (
     recvmmsg,
     srtp_unprotect,
 )
+from .delays import note_delay
 from .fanout import collect, deliver
 from .groups import begin_group, continue_group
 from .header import FIXED_HEADER, locate, normalise, padding
@@ -427,6 +428,7 @@ def receive(state: State, descriptor: int, owner: int) -> int:
         return 0
     counters = state.counters[0]
     counters.receive_calls += 1
+    before = counters.packets_out
     for row in range(count):
         message = messages[row]
         length = message.length & MASK32
@@ -439,4 +441,6 @@ def receive(state: State, descriptor: int, owner: int) -> int:
     if owner < 0:
         count_kernel_drops(state, count - 1)
     deliver(state)
+    if counters.packets_out != before:
+        note_delay(state, int64(count - 1))
     return count
