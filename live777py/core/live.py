@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -13,13 +14,16 @@ from typing import Self
 from live777py.aio.scope import TaskScope
 from live777py.core.events import Event, Events, EventType
 from live777py.core.model import (
+    NO_TALLY,
     Answered,
     IfMatch,
+    MediaCounters,
     Restarted,
     Role,
     SessionId,
     StreamInfo,
     StreamName,
+    Tally,
 )
 from live777py.core.ports import Media, PeerGone
 from live777py.core.stream import Session, Stream, StreamPolicy, now_ms, stream_name
@@ -84,6 +88,10 @@ class Live:
         self._policy = policy
         self._streams: dict[StreamName, Stream] = {}
         self._sessions: dict[SessionId, Session] = {}
+        #: Streams without a name whose last sessions are about to end.
+        self._leaving: set[Stream] = set()
+        #: What streams counted that are no more.
+        self._past = NO_TALLY
         self._scope = TaskScope()
         self._closing = False
         self._told = 0
@@ -101,10 +109,10 @@ class Live:
     ) -> None:
         self.refuse_work()
         for session in self._sessions.values():
-            session.peer.end("the server is shutting down")
+            session.peer.end("the server is shutting down", "stopped")
         await self._scope.__aexit__(exc_type, exc, traceback)
         for stream in tuple(self._streams.values()):
-            self._remove(stream, "the server is shutting down")
+            self._remove(stream, "the server is shutting down", "stopped")
 
     def refuse_work(self) -> None:
         """From now on every new session is refused: the first step of a shutdown.
@@ -224,7 +232,11 @@ class Live:
         session.viewer.mute(kind, muted)
 
     async def end_session(
-        self, name: str, session_id: str, reason: str = "ended by its client (DELETE)"
+        self,
+        name: str,
+        session_id: str,
+        reason: str = "ended by its client (DELETE)",
+        cause: str = "deleted",
     ) -> None:
         """End a session and wait until its peer has been told.
 
@@ -232,7 +244,7 @@ class Live:
             SessionNotFound: it has ended already, or never was in this stream.
         """
         session = self.session(name, session_id)
-        session.peer.end(reason)
+        session.peer.end(reason, cause)
         await session.ended.wait()
 
     def session(self, name: str, session_id: str) -> Session:
@@ -297,9 +309,25 @@ class Live:
         if stream.is_provisioned:
             raise StreamProvisioned(name)
         sessions = list(stream.sessions)
-        self._remove(stream, "the stream was deleted")
+        self._remove(stream, "the stream was deleted", "stream_deleted")
         for session in sessions:
             await session.ended.wait()
+
+    # Numbers
+
+    def tallies(self) -> tuple[Mapping[StreamName, Tally], Tally]:
+        """Each stream in numbers, the oldest first, and all together.
+
+        It is cheaper than snapshots, and may be a second behind them. What passed in streams
+        that are no more is in the latter.
+        """
+        each = {name: stream.tally() for name, stream in self._streams.items()}
+        leaving = (stream.tally() for stream in self._leaving)
+        return each, sum(itertools.chain(each.values(), leaving), self._past)
+
+    def counters(self) -> MediaCounters:
+        """What the media engine has counted."""
+        return self._media.counters()
 
     # Inside.
 
@@ -400,6 +428,8 @@ class Live:
         """See to a stream's end after something has changed."""
         if stream.is_removed:
             if stream.is_idle:
+                self._leaving.discard(stream)
+                self._past += stream.tally()
                 stream.relay.close()
             return
         if stream.timer is not None:
@@ -411,27 +441,28 @@ class Live:
             delay = max(0.0, deadline - time.monotonic())
             stream.timer = loop.call_later(delay, self._expire, stream)
         elif stream.is_idle and not stream.is_kept:
-            self._remove(stream, "its last session has ended")
+            self._remove(stream, "its last session has ended", "ended")
 
     def _expire(self, stream: Stream) -> None:
         """A stream was without a publisher or without viewers for as long as it may be."""
         stream.timer = None
         reason = "the stream had no publisher or no viewer for as long as it may"
         if not stream.is_provisioned:
-            self._remove(stream, reason)
+            self._remove(stream, reason, "stream_expired")
             return
         for session in tuple(stream.sessions):
-            session.peer.end(reason)
+            session.peer.end(reason, "stream_expired")
 
-    def _remove(self, stream: Stream, reason: str) -> None:
+    def _remove(self, stream: Stream, reason: str, cause: str) -> None:
         """Take a stream's name away and end its sessions; the last one closes the relay."""
         del self._streams[stream.name]
+        self._leaving.add(stream)
         stream.is_removed = True
         if stream.timer is not None:
             stream.timer.cancel()
             stream.timer = None
         for session in tuple(stream.sessions):
-            session.peer.end(reason)
+            session.peer.end(reason, cause)
         self._tell(EventType.STREAM_DOWN, stream, reason=reason)
         self._after(stream)
 
@@ -455,9 +486,9 @@ class Live:
                     reason, cause = str(gone), gone.cause
                 else:
                     self._connected(session, time.monotonic() - began)
-                    reason, cause = await peer.gone(), "ended"
+                    reason, cause = await peer.gone()
         except asyncio.CancelledError:
-            reason, cause = "the server is shutting down", "ended"
+            reason, cause = "the server is shutting down", "stopped"
             raise
         except LiveError as refused:
             reason, cause = str(refused), refused.code
@@ -491,14 +522,14 @@ class Live:
                 reason = f"our offer was not answered within {OFFER_LIFETIME:g} s"
                 raise PeerGone(reason, "not_answered") from None
             reason = f"not connected within {self._policy.connect_timeout:g} s"
-            raise PeerGone(reason, "not_connected") from None
+            raise PeerGone(reason, f"{session.peer.stage}_timeout") from None
         finally:
             session.deadline = None
 
     def _connected(self, session: Session, elapsed: float) -> None:
         replaced = session.stream.promote(session)
         if replaced is not None:
-            replaced.peer.end("another publisher took its place")
+            replaced.peer.end("another publisher took its place", "replaced")
         is_publisher = session.role is Role.PUBLISH
         self._tell(
             EventType.PUBLISH_UP if is_publisher else EventType.SUBSCRIBE_UP,

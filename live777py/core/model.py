@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NewType
 
 from live777py.protocol.codecs import Codec
@@ -126,6 +127,88 @@ class StreamInfo:
     subscribe: SideInfo
     codecs: tuple[Codec, ...]
     is_provisioned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What there is of a stream, or of all of them, in numbers.
+
+    Attributes:
+        created_at: when the stream began, 0 for all of them.
+        streams: how many there are.
+        publishers, viewers: their sessions, those that are about to be connected among them.
+        pushes: of the viewers, those that this node opened at another server.
+        received, sent: of all sessions that there ever were.
+    """
+
+    created_at: Milliseconds = 0
+    streams: int = 0
+    publishers: int = 0
+    viewers: int = 0
+    pushes: int = 0
+    received: Traffic = NO_TRAFFIC
+    sent: Traffic = NO_TRAFFIC
+
+    def __add__(self, other: Tally) -> Tally:
+        """Both together."""
+        return Tally(
+            0,
+            self.streams + other.streams,
+            self.publishers + other.publishers,
+            self.viewers + other.viewers,
+            self.pushes + other.pushes,
+            self.received + other.received,
+            self.sent + other.sent,
+        )
+
+
+NO_TALLY = Tally()
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """A histogram of delays.
+
+    Attributes:
+        bounds: seconds below which the delays of each bucket are; the last one has none.
+        counts: one more than bounds.
+        total: of all delays, in seconds.
+    """
+
+    bounds: tuple[float, ...] = ()
+    counts: tuple[int, ...] = (0,)
+    total: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class MediaCounters:
+    """What a media engine counts, of all peers together.
+
+    Attributes:
+        datagrams_in, bytes_in: of all kinds, as they came from the network.
+        packets_out, bytes_out: encrypted media as it was sent, retransmissions among it.
+        restored: packets that a publisher sent again where they were missing.
+        retransmitted: packets that viewers were sent again.
+        dropped: datagrams and packets that went no further, by reason.
+        not_retransmitted: packets that viewers asked for again and did not get, by reason.
+        frames_dropped: frames of which a viewer was not sent the rest.
+        key_frames_requested: requests for a key frame that were sent to publishers.
+        key_frames_wanted: requests for a key frame that came from viewers.
+        forwarding: from the kernel's receiving to its sending, once a batch.
+    """
+
+    datagrams_in: int = 0
+    bytes_in: int = 0
+    packets_out: int = 0
+    bytes_out: int = 0
+    restored: int = 0
+    retransmitted: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    not_retransmitted: Mapping[str, int] = field(default_factory=dict)
+    frames_dropped: int = 0
+    key_frames_requested: int = 0
+    key_frames_wanted: int = 0
+    forwarding: Delays = field(default_factory=Delays)
 
 
 @dataclass(frozen=True, slots=True)

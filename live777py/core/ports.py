@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
-from live777py.core.model import PeerState, Traffic
+from live777py.core.model import MediaCounters, PeerState, Traffic
 from live777py.protocol.codecs import Codec, Kind
 
 
@@ -23,6 +23,13 @@ class PeerGone(Exception):
     def __init__(self, reason: str, cause: str = "ended") -> None:
         super().__init__(reason)
         self.cause = cause
+
+
+class Ending(NamedTuple):
+    """How a peer ended: a sentence, and a word of a small set, for counting."""
+
+    reason: str
+    cause: str = "ended"
 
 
 class Peer(Protocol):
@@ -48,6 +55,14 @@ class Peer(Protocol):
     @property
     def traffic(self) -> Traffic:
         """What it has sent or was sent; stays what it was when the peer ends."""
+
+    @property
+    def recent(self) -> Traffic:
+        """What `traffic` was a second ago or less; to ask for it costs nothing."""
+
+    @property
+    def stage(self) -> str:
+        """What has to come next until media can flow, as a word: `ice`, then `dtls`."""
 
     @property
     def silence(self) -> float:
@@ -89,11 +104,11 @@ class Peer(Protocol):
             PeerGone: it never will.
         """
 
-    async def gone(self) -> str:
-        """Wait until the peer ends; returns the reason."""
+    async def gone(self) -> Ending:
+        """Wait until the peer ends; returns how."""
 
-    def end(self, reason: str) -> None:
-        """End the peer: `connected` raises, or `gone` returns, with this reason."""
+    def end(self, reason: str, cause: str = "ended") -> None:
+        """End the peer: `connected` raises, or `gone` returns, with this reason and cause."""
 
 
 class ViewerPeer(Peer, Protocol):
@@ -149,3 +164,6 @@ class Media(Protocol):
         Raises:
             AtCapacity: there are as many streams as the engine can hold.
         """
+
+    def counters(self) -> MediaCounters:
+        """What the engine has counted since it was made."""

@@ -7,7 +7,7 @@ import secrets
 import time
 import unicodedata
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from live777py.core.model import (
@@ -21,6 +21,8 @@ from live777py.core.model import (
     SideInfo,
     StreamInfo,
     StreamName,
+    Tally,
+    Traffic,
 )
 from live777py.core.ports import Peer, Relay, ViewerPeer
 from live777py.errors import (
@@ -173,6 +175,10 @@ class _Side:
         self.left_at = now_ms()
         self.empty_since = time.monotonic()
 
+    def total(self, sessions: Iterable[Session]) -> Traffic:
+        """What has passed in these sessions and in those before, or had a moment ago."""
+        return sum((session.peer.recent for session in sessions), self.traffic)
+
     def info(self, sessions: list[Session], oldest: Milliseconds) -> SideInfo:
         while self.ended and self.ended[0].left_at <= oldest:
             self.ended.popleft()
@@ -283,7 +289,7 @@ class Stream:
         if self.successor is not None:
             if not self.policy.replace_publisher:
                 raise TakeoverPending(self.name)
-            self.successor.peer.end("yet another publisher came")
+            self.successor.peer.end("yet another publisher came", "replaced")
         self.successor = Session(Role.PUBLISH, self, self.relay.publisher())
         return self.successor
 
@@ -320,6 +326,19 @@ class Stream:
         if role is Role.PUBLISH:
             return sum(session.is_connected for session in self.publishers)
         return sum(session.is_connected for session in self.viewers.values())
+
+    def tally(self) -> Tally:
+        """Its sessions and their traffic in numbers."""
+        viewers = self.viewers.values()
+        return Tally(
+            created_at=self.created_at,
+            streams=int(not self.is_removed),
+            publishers=len(self.publishers),
+            viewers=len(viewers),
+            pushes=sum(v.cascade is not None for v in viewers),
+            received=self._published.total(self.publishers),
+            sent=self._watched.total(viewers),
+        )
 
     def info(self, oldest: Milliseconds) -> StreamInfo:
         """A snapshot.

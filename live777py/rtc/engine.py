@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from live777py.config import Webrtc
+from live777py.core.model import MediaCounters
 from live777py.core.ports import Media, Peer, Relay, ViewerPeer
 from live777py.protocol.codecs import Codec, Kind
 from live777py.relay.cfuncs import COMPILED
@@ -21,6 +22,7 @@ from live777py.relay.settings import PlaneSettings
 from live777py.relay.sockets import open_udp
 from live777py.relay.warm import warm
 from live777py.rtc.addresses import announced, candidates
+from live777py.rtc.counters import media_counters
 from live777py.rtc.dtls import Certificate
 from live777py.rtc.peer import Resources
 from live777py.rtc.publisher import Publisher
@@ -98,6 +100,12 @@ class Engine(Media):
             AtCapacity: the plane has no track left.
         """
         return StreamRelay(self._resources, name)
+
+    def counters(self) -> MediaCounters:
+        """What the data plane and the peers have counted."""
+        shared = self._resources
+        counted = {**shared.plane.counters(), **shared.transport.counters()}
+        return media_counters(counted, shared.counts)
 
     async def failed(self) -> str:
         """Wait until the data plane has died; returns what happened."""

@@ -8,20 +8,21 @@ import time
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
 from live777py.aio.finish import finish
-from live777py.core.model import PeerState, Traffic
-from live777py.core.ports import Peer, PeerGone
+from live777py.core.model import NO_TRAFFIC, PeerState, Traffic
+from live777py.core.ports import Ending, Peer, PeerGone
 from live777py.protocol import rtcp, sdpfrag
 from live777py.protocol.candidate import Candidate
 from live777py.protocol.rtp import Malformed
 from live777py.relay.plane import Plane
 from live777py.relay.seam import Path, PeerId, SrtpKeys
 from live777py.rtc.answer import ICE_OPTIONS
-from live777py.rtc.dtls import Certificate, Dtls, HandshakeFailed
+from live777py.rtc.counters import Counts
+from live777py.rtc.dtls import Cause, Certificate, Dtls, HandshakeFailed
 from live777py.rtc.ice import IceAgent
 from live777py.rtc.negotiation import LocalParameters, RemoteParameters
 from live777py.rtc.reports import WallClock
@@ -41,6 +42,15 @@ NANOSECONDS = 1_000_000_000
 
 #: Ticks over which the bitrate is taken.
 BITRATE_TICKS = 2
+
+#: Why a handshake failed, as a word for counting.
+CAUSES: dict[Cause, str] = {
+    Cause.FINGERPRINT: "dtls_fingerprint",
+    Cause.NO_SRTP_PROFILE: "dtls_srtp_profile",
+    Cause.PROTOCOL: "dtls_protocol",
+    Cause.TIMED_OUT: "dtls_timeout",
+    Cause.CLOSED: "dtls_closed",
+}
 
 
 def call_in_slot(
@@ -65,6 +75,7 @@ class Resources:
         candidates: announced in every answer, the one to use first.
         clock: NTP time for all sender reports.
         idle_timeout: seconds without anything authenticated after which a peer is gone.
+        counts: what all peers count together.
     """
 
     plane: Plane
@@ -73,6 +84,7 @@ class Resources:
     candidates: tuple[Candidate, ...]
     clock: WallClock
     idle_timeout: float
+    counts: Counts = field(default_factory=Counts)
 
 
 class RtcPeer(Peer):
@@ -103,9 +115,10 @@ class RtcPeer(Peer):
         #: When so many bytes had passed, for the bitrate.
         self._samples: deque[tuple[int, int]] = deque(maxlen=BITRATE_TICKS + 1)
         self._bitrate = 0
+        self._recent = NO_TRAFFIC
         #: What had passed when the peer left; until then it is counted anew.
         self._passed: Traffic | None = None
-        self._ending: asyncio.Future[str] = loop.create_future()
+        self._ending: asyncio.Future[Ending] = loop.create_future()
         self._connecting: asyncio.Timeout | None = None
         self._timer: asyncio.TimerHandle | None = None
         #: When a check or RTCP packet was last authenticated; media is counted by the plane.
@@ -131,6 +144,16 @@ class RtcPeer(Peer):
         """What has passed; stays what it was when the peer ends."""
         passed = self._count() if self._passed is None else self._passed
         return replace(passed, bitrate=self._bitrate)
+
+    @property
+    def recent(self) -> Traffic:
+        """What had passed at the latest tick; with a thousand peers counting takes a while."""
+        return self._recent if self._passed is None else self._passed
+
+    @property
+    def stage(self) -> str:
+        """What has to come next until media can flow."""
+        return "dtls" if self._reachable.done() else "ice"
 
     @property
     def silence(self) -> float:
@@ -235,12 +258,12 @@ class RtcPeer(Peer):
             # end() lets this "time out" at once, which needs neither a task nor a race.
             async with asyncio.timeout(None) as self._connecting:
                 if self._ending.done():
-                    raise PeerGone(self._ending.result())
+                    raise PeerGone(*self._ending.result())
                 await self._negotiated
                 await self._reachable
                 keys = await self._handshake()
         except TimeoutError:
-            raise PeerGone(self._ending.result()) from None
+            raise PeerGone(*self._ending.result()) from None
         finally:
             self._connecting = None
         self._prepare()
@@ -249,14 +272,14 @@ class RtcPeer(Peer):
         self._timer = call_in_slot(self._loop, TICK, SLOT, self._tick)
         self._ready()
 
-    async def gone(self) -> str:
-        """Wait until the peer ends; returns the reason."""
+    async def gone(self) -> Ending:
+        """Wait until the peer ends; returns how."""
         return await asyncio.shield(self._ending)
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str, cause: str = "ended") -> None:
         """End the peer; the first reason stays."""
         if not self._ending.done():
-            self._ending.set_result(reason)
+            self._ending.set_result(Ending(reason, cause))
             if self._connecting is not None:
                 self._connecting.reschedule(self._loop.time())
 
@@ -344,7 +367,7 @@ class RtcPeer(Peer):
             self._plane.send(data, self._agent.selected)
 
     def _closed_by_client(self, reason: str) -> None:
-        self.end(f"closed by the client: {reason}")
+        self.end(f"closed by the client: {reason}", "closed")
 
     def _last_received(self) -> int:
         return max(self._heard, self._plane.peer_stats(self._id).last_received)
@@ -359,7 +382,7 @@ class RtcPeer(Peer):
         silent = self._silent(now)
         limit = self._resources.idle_timeout
         if silent > limit:
-            self.end(f"nothing authenticated came for {limit:g} s")
+            self.end(f"nothing authenticated came for {limit:g} s", "silent")
             return
         self._timer = call_in_slot(self._loop, min(TICK, limit / 2), SLOT, self._tick)
         self._look(silent)
@@ -369,7 +392,8 @@ class RtcPeer(Peer):
             self._send_rtcp(*packets)
 
     def _measure(self, now: int) -> None:
-        passed = self._count().bytes
+        self._recent = self._count()
+        passed = self._recent.bytes
         self._samples.append((now, passed))
         then, before = self._samples[0]
         if now > then:
@@ -382,4 +406,5 @@ class RtcPeer(Peer):
             return await self._dtls.handshake()
         except HandshakeFailed as failure:
             self._state = PeerState.FAILED
-            raise PeerGone(f"the DTLS handshake failed: {failure}") from failure
+            reason = f"the DTLS handshake failed: {failure}"
+            raise PeerGone(reason, CAUSES[failure.cause]) from failure

@@ -208,6 +208,7 @@ class Publisher(RtcPeer):
         if is_due and feedback & {"nack pli", "ccm fir"}:
             fir = "nack pli" not in feedback
             self.key_frame_requests += 1
+            self._resources.counts.key_frames_requested += 1
             self._send_rtcp(*self._reports.key_frame_request(ssrc, fir=fir))
         self._schedule()
 

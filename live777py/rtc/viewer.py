@@ -197,7 +197,8 @@ class Viewer(RtcPeer, ViewerPeer):
             # What a publisher offers is a promise; its parameter sets will tell.
             if self._tracks.tracks[kind].described.is_set():
                 self.end(
-                    f"the stream is now {codec}, which this viewer did not negotiate"
+                    f"the stream is now {codec}, which this viewer did not negotiate",
+                    "codec_changed",
                 )
             return
         payload_type, rtx_payload_type = agreed
@@ -271,6 +272,7 @@ class Viewer(RtcPeer, ViewerPeer):
 
     def _picture_lost(self, ssrc: int) -> None:
         if self._kind_of(ssrc) == "video":
+            self._resources.counts.key_frames_wanted += 1
             self._tracks.request_key_frame()
 
     def _kind_of(self, ssrc: int) -> Kind | None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from live777py.core.model import NO_TRAFFIC, PeerState
-from live777py.core.ports import PeerGone
+from live777py.core.model import NO_TRAFFIC, MediaCounters, PeerState, Traffic
+from live777py.core.ports import Ending, PeerGone
 from live777py.errors import AtCapacity
 from live777py.protocol.codecs import Codec, Kind
 
@@ -24,6 +24,7 @@ class FakePeer:
         self.remote_ufrag = ""
         self.traffic = NO_TRAFFIC
         self.silence = 0.0
+        self.stage = "ice"
         self.restarts: list[tuple[str, str]] = []
         self.muted: set[Kind] = set()
         self.state = PeerState.NEW
@@ -32,7 +33,7 @@ class FakePeer:
         self.left = False
         self._connected = asyncio.Event()
         self._ended = asyncio.Event()
-        self._reason = ""
+        self._ending: Ending | None = None
 
     async def __aenter__(self) -> Self:
         self.entered = True
@@ -72,6 +73,10 @@ class FakePeer:
     def mute(self, kind: Kind, muted: bool) -> None:
         (self.muted.add if muted else self.muted.discard)(kind)
 
+    @property
+    def recent(self) -> Traffic:
+        return self.traffic
+
     def connect(self) -> None:
         """The media connects."""
         self.state = PeerState.CONNECTED
@@ -79,15 +84,16 @@ class FakePeer:
 
     async def connected(self) -> None:
         await self._connected.wait()
-        if self._reason:
-            raise PeerGone(self._reason)
+        if self._ending is not None:
+            raise PeerGone(*self._ending)
 
-    async def gone(self) -> str:
+    async def gone(self) -> Ending:
         await self._ended.wait()
-        return self._reason
+        assert self._ending is not None
+        return self._ending
 
-    def end(self, reason: str) -> None:
-        self._reason = self._reason or reason
+    def end(self, reason: str, cause: str = "ended") -> None:
+        self._ending = self._ending or Ending(reason, cause)
         self._ended.set()
         self._connected.set()
 
@@ -124,6 +130,10 @@ class FakeMedia:
         self.relays: dict[str, FakeRelay] = {}
         self.error: Exception | None = None
         self.full = False
+        self.counted = MediaCounters()
+
+    def counters(self) -> MediaCounters:
+        return self.counted
 
     def relay(self, name: str) -> FakeRelay:
         if self.full:

@@ -12,6 +12,7 @@ from live777py.core.live import Live, Policy
 from live777py.core.model import (
     Answered,
     IfMatch,
+    MediaCounters,
     PeerState,
     Restarted,
     StreamName,
@@ -315,7 +316,7 @@ async def test_events_say_who_is_left_and_why_something_ended() -> None:
         await live.end_session("cam", answered.session)
     down = next(e for e in events if e.type is EventType.SUBSCRIBE_DOWN)
     assert (down.viewers, down.session) == (0, answered.session)
-    assert down.reason == "ended by its client (DELETE)"
+    assert (down.reason, down.cause) == ("ended by its client (DELETE)", "deleted")
     assert [e.number for e in events] == list(range(1, len(events) + 1))
 
 
@@ -326,7 +327,7 @@ async def test_a_session_that_never_connects_is_told_as_failed() -> None:
         answered = await live.publish("cam", "p")
         await live._sessions[answered.session].ended.wait()
     failed = next(e for e in events if e.type is EventType.SESSION_FAILED)
-    assert failed.cause == "not_connected"
+    assert failed.cause == "ice_timeout"
 
 
 async def test_ended_sessions_stay_listed_for_a_while() -> None:
@@ -667,3 +668,64 @@ async def test_streams_that_stay_are_closed_with_the_node() -> None:
     async with Live(media, Policy()) as live:
         live.create_stream("cam")
     assert media.relays["cam"].closed
+
+
+async def test_the_tallies_have_every_stream_the_oldest_first() -> None:
+    media = FakeMedia()
+    async with Live(media, Policy()) as live:
+        for name in ("b", "a"):
+            await live.publish(name, "p")
+            await live.subscribe(name, "v")
+        publisher, viewer = media.relays["a"].peers
+        publisher.traffic, viewer.traffic = Traffic(10, 1), Traffic(20, 2, lost=3)
+        each, together = live.tallies()
+        assert list(each) == ["b", "a"]
+        tally = each[StreamName("a")]
+        assert (tally.publishers, tally.viewers, tally.streams) == (1, 1, 1)
+        assert (tally.received, tally.sent) == (Traffic(10, 1), Traffic(20, 2, lost=3))
+        assert (together.streams, together.publishers, together.viewers) == (2, 2, 2)
+
+
+async def test_what_has_passed_in_a_stream_is_still_counted_when_it_is_no_more() -> (
+    None
+):
+    media = FakeMedia()
+    async with Live(media, Policy()) as live:
+        await live.publish("cam", "p")
+        await live.subscribe("cam", "v")
+        for peer in media.relays["cam"].peers:
+            peer.traffic = Traffic(10, 1)
+        counted = [live.tallies()[1].sent.bytes]
+        deleting = asyncio.ensure_future(live.delete_stream("cam"))
+        # One step at a time: whenever somebody looks, nothing is missing or counted twice.
+        while not deleting.done():
+            await asyncio.sleep(0)
+            counted.append(live.tallies()[1].sent.bytes)
+        each, together = live.tallies()
+        assert not each
+        assert (together.streams, together.publishers, together.viewers) == (0, 0, 0)
+        assert (together.received, together.sent) == (Traffic(10, 1), Traffic(10, 1))
+    assert set(counted) == {10}
+
+
+@pytest.mark.parametrize(
+    ("stage", "cause"), [("ice", "ice_timeout"), ("dtls", "dtls_timeout")]
+)
+async def test_who_never_connects_is_told_by_how_far_it_came(
+    stage: str, cause: str
+) -> None:
+    media = FakeMedia()
+    async with Live(media, Policy(connect_timeout=0.05)) as live:
+        events: list[Event] = []
+        live.events.listen(events.append)
+        answered = await live.publish("cam", "p")
+        media.relays["cam"].peers[0].stage = stage
+        await live.session("cam", answered.session).ended.wait()
+    assert [e.cause for e in events if e.type is EventType.SESSION_FAILED] == [cause]
+
+
+async def test_the_engines_counters_are_handed_on() -> None:
+    media = FakeMedia()
+    media.counted = MediaCounters(datagrams_in=7)
+    async with Live(media, Policy()) as live:
+        assert live.counters().datagrams_in == 7

@@ -10,10 +10,11 @@ from typing import cast
 
 import pytest
 
-from live777py.core.model import PeerState
+from live777py.core.model import PeerState, Traffic
 from live777py.core.ports import PeerGone
 from live777py.relay.seam import Path
-from live777py.rtc.peer import call_in_slot
+from live777py.rtc.dtls import Cause
+from live777py.rtc.peer import CAUSES, call_in_slot
 from live777py.rtc.tracks import StreamTracks
 from live777py.rtc.viewer import Viewer
 from tests.rtc.fakes import FakePlane, resources
@@ -114,7 +115,45 @@ async def test_a_peer_that_was_ended_before_never_connects() -> None:
         viewer.end("too late to be the reason")
         with pytest.raises(PeerGone, match="enough"):
             await viewer.connected()
-        assert await viewer.gone() == "enough"
+        assert await viewer.gone() == ("enough", "ended")
+
+
+async def test_the_cause_of_an_end_is_told_with_its_reason() -> None:
+    async with peer(FakePlane()) as viewer:
+        await viewer.answer(read("chromium-156-whep-initial"))
+        viewer.end("nothing came", "silent")
+        with pytest.raises(PeerGone, match="nothing came") as gone:
+            await viewer.connected()
+        assert gone.value.cause == "silent"
+        assert await viewer.gone() == ("nothing came", "silent")
+
+
+async def test_what_passed_is_counted_at_each_tick_and_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passed = Traffic(1, 1)
+    viewer = peer(FakePlane())
+    monkeypatch.setattr(viewer, "_count", lambda: passed)
+    async with viewer:
+        assert viewer.recent == Traffic()
+        viewer._measure(1)
+        passed = Traffic(2, 2)
+        assert (viewer.recent, viewer.traffic) == (Traffic(1, 1), Traffic(2, 2))
+    assert viewer.recent == Traffic(2, 2)
+
+
+async def test_a_path_comes_before_the_handshake() -> None:
+    async with peer(FakePlane()) as viewer:
+        await viewer.answer(read("chromium-156-whep-initial"))
+        assert viewer.stage == "ice"
+        viewer._reachable.set_result(None)
+        assert viewer.stage == "dtls"
+
+
+def test_every_failure_of_a_handshake_has_a_word_of_its_own() -> None:
+    assert set(CAUSES) == set(Cause)
+    assert len(set(CAUSES.values())) == len(Cause)
+    assert all(word.startswith("dtls_") for word in CAUSES.values())
 
 
 async def test_waiting_to_be_connected_can_be_cancelled() -> None:
