@@ -42,13 +42,18 @@ BORDERS = {
     "av": {"media"},
     "jwt": {"clients", "tokens"},
     "numba": {"relay"},
+    "prometheus_client": {"api"},
     "pydantic": {"api", "config"},
     "pylibsrtp": {"relay"},
     "rich": {"conformance", "loadtest"},
 }
 
 #: Names under which distributions are imported, where the two differ.
-DISTRIBUTIONS = {"OpenSSL": "pyopenssl", "jwt": "pyjwt"}
+DISTRIBUTIONS = {
+    "OpenSSL": "pyopenssl",
+    "jwt": "pyjwt",
+    "prometheus_client": "prometheus-client",
+}
 
 #: What starts a task that nobody owns.
 TASK_MAKERS = {"create_task", "ensure_future", "gather", "run_coroutine_threadsafe"}

@@ -25,6 +25,8 @@ DROPPED = {
     "late": "late",
     "duplicates": "duplicate",
     "parked_dropped": "before_keys",
+    "lane_dropped": "thread_busy",
+    "lane_overtaken": "thread_behind",
     "control_dropped_stun": "stun_flood",
     "control_dropped_dtls": "dtls_flood",
     "control_dropped_rtcp": "rtcp_flood",

@@ -8,9 +8,11 @@ from http import HTTPStatus
 from aiohttp import web
 
 from live777py.api.front import Front
+from live777py.api.metrics.registry import Metrics
 from live777py.api.native import (
     endpoints,
     feeds,
+    metrics,
     node,
     openapi,
     pages,
@@ -75,6 +77,12 @@ def create_app(
     app[ADMISSION] = () if admission is None else (admission,)
     for part in (endpoints, sessions, watching, streams, feeds, node, openapi):
         part.add_routes(app)
+    counted = Metrics(
+        live,
+        auth_failures=lambda: front.authenticator.failures.total,
+        rate_limited=lambda: front.limiter.refused,
+    )
+    metrics.install(app, counted)
     pages.add_routes(app, site)
     return app
 

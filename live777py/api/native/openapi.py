@@ -359,6 +359,13 @@ def _node() -> Json:
                 is_open=True,
             )
         },
+        "/metrics": {
+            "get": _operation(
+                "node",
+                "The node in numbers, for Prometheus",
+                {200: _with("its text format, or OpenMetrics's", "text/plain", _TEXT)},
+            )
+        },
         "/healthz": {
             "get": _operation(
                 "node",
