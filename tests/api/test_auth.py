@@ -608,3 +608,15 @@ def test_every_token_comes_back_from_its_url(token: str) -> None:
             continue
         assert query_token(request) == token.strip()  # type: ignore[arg-type]
         assert url.path == "/session/cam/1"
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/api/streams/", "/api/strategy/"])
+async def test_what_is_about_all_streams_is_not_for_a_token_of_one(path: str) -> None:
+    async with (
+        running(auth={"secret": SECRET}) as server,
+        ClientSession(server.url) as http,
+    ):
+        for token, status in ((minted("cam"), 403), (minted("*", 1), 200)):
+            headers = {"Authorization": f"Bearer {token}"}
+            async with http.get(path, headers=headers) as response:
+                assert response.status == status
