@@ -41,7 +41,9 @@ def refuse(
         HTTPStatus.BAD_REQUEST: web.HTTPBadRequest,
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE: web.HTTPUnsupportedMediaType,
     }
-    return kinds[status](text=message, headers=headers)
+    # It may quote a header, and a header may have bytes that are no UTF-8.
+    text = message.encode(errors="backslashreplace").decode()
+    return kinds[status](text=text, headers=headers)
 
 
 async def read_limited(request: web.Request, limit: int) -> bytes:

@@ -53,7 +53,7 @@ def document() -> Json:
             {"name": "streams", "description": "names, and who publishes and watches"},
             {"name": "node", "description": "the server itself"},
         ],
-        "paths": {**_endpoints(), **_sessions(), **_streams(), **_node()},
+        "paths": _complete({**_endpoints(), **_sessions(), **_streams(), **_node()}),
         "components": {
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
@@ -85,15 +85,8 @@ def _operation(
         is_open: whether nobody needs a token.
     """
     described = {
-        str(status): {"description": r} if isinstance(r, str) else r
+        str(status): _plain(status, r) if isinstance(r, str) else r
         for status, r in responses.items()
-    }
-    described["default"] = {
-        "description": "an error: one sentence, or problem details where Accept asks for them",
-        "content": {
-            "text/plain": {"schema": {"type": "string"}},
-            "application/problem+json": {"schema": _ref("Problem")},
-        },
     }
     operation: Json = {"tags": [tag], "summary": summary, "responses": described}
     if body is not None:
@@ -104,6 +97,38 @@ def _operation(
     if is_open:
         operation["security"] = []
     return operation
+
+
+def _plain(status: int, description: str) -> Json:
+    """A response without content, or an error as all errors are."""
+    return {"description": description} | ({} if status < 400 else _ERROR)
+
+
+def _complete(paths: Json) -> Json:
+    """Add the errors that come before any operation: who may ask, how often, in which form."""
+    for path in paths.values():
+        for method, operation in path.items():
+            if method == "parameters":
+                continue
+            errors: dict[int, str] = {}
+            if "parameters" in path:
+                errors[400] = "a bad name"
+            if "security" not in operation:
+                errors[401] = "a token is needed, or it is not valid; WWW-Authenticate"
+                errors[403] = "the token lacks a right"
+                # The keys of an identity provider may be out of reach.
+                errors[503] = "not now; Retry-After"
+            if method != "get":
+                errors[429] = "too many requests ([http] rate_limit); Retry-After"
+            if "requestBody" in operation:
+                errors[400] = "the body is not UTF-8, broke off, or a bad name"
+                errors[408] = "the body did not come within 10 s"
+                errors[413] = "the body is too large"
+            described = operation["responses"]
+            for status, description in errors.items():
+                described.setdefault(str(status), _plain(status, description))
+            operation["responses"] = dict(sorted(described.items()))
+    return paths
 
 
 def _with(description: str, kind: str, schema: Json, **headers: str) -> Json:
@@ -143,6 +168,13 @@ def _in_path(name: str, meaning: str, **schema: object) -> Json:
 
 
 _TEXT: Json = {"type": "string"}
+#: One sentence, or problem details where Accept asks for them.
+_ERROR: Json = {
+    "content": {
+        "text/plain": {"schema": _TEXT},
+        "application/problem+json": {"schema": _ref("Problem")},
+    }
+}
 _STREAM = _in_path("stream", "the stream's name", minLength=1, maxLength=MAX_NAME_BYTES)
 _SESSION = _in_path("session", "the session's id", pattern="^[0-9a-f]{32}$")
 _NAMES = _in_path("names", f"of {', '.join(EVENT_NAMES)}, with commas between")
@@ -181,10 +213,12 @@ def _endpoints() -> Json:
             422: "well-formed, but not to be used",
         }
         if endpoint == "whep":
-            answers[406] = (
-                "the viewer cannot decode the stream; or, where the body was empty, our offer, "
-                "to be answered by PATCH within 30 s"
-            )
+            answers[406] = {
+                "description": "the viewer cannot decode the stream; or, where the body was "
+                "empty, our offer, to be answered by PATCH within 30 s",
+                "content": {SDP: {"schema": _TEXT}, **_ERROR["content"]},
+            }
+            answers[409] = "nobody publishes, and [strategy] idle_whep lets nobody wait"
         paths[f"/{endpoint}/{{stream}}"] = {
             "parameters": [_STREAM],
             "post": _operation(

@@ -43,6 +43,20 @@ def test_every_parameter_of_a_path_is_described() -> None:
         assert names == set(re.findall(r"\{(\w+)\}", path)), path
 
 
+def test_every_operation_says_who_may_ask_and_how_often() -> None:
+    for path, item in document()["paths"].items():
+        for method, operation in item.items():
+            if method == "parameters":
+                continue
+            statuses = operation["responses"].keys()
+            if "security" not in operation:
+                assert {"401", "403"} <= statuses, path
+            if method != "get":
+                assert "429" in statuses, path
+            if "requestBody" in operation:
+                assert {"400", "408", "413", "415"} <= statuses, path
+
+
 def test_every_reference_leads_somewhere() -> None:
     schemas = document()["components"]["schemas"]
     found = set(re.findall(r"#/components/schemas/(\w+)", str(document())))
