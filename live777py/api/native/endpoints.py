@@ -99,7 +99,10 @@ def _session_response(
         headers={
             "Location": session_path(name, answered.session),
             "ETag": f'"{answered.version}"',
-            "Accept-Patch": FRAGMENT_TYPE,
+            # Only an offer of ours wants an answer.
+            "Accept-Patch": FRAGMENT_TYPE
+            if status is HTTPStatus.CREATED
+            else f"{FRAGMENT_TYPE}, {SDP_TYPE}",
         },
     )
     links = request.app[LINKS]

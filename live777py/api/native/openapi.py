@@ -115,7 +115,7 @@ def _complete(paths: Json) -> Json:
                 errors[400] = "a bad name"
             if "security" not in operation:
                 errors[401] = "a token is needed, or it is not valid; WWW-Authenticate"
-                errors[403] = "the token lacks a right"
+                errors[403] = "the token lacks a right, or [admission] says no"
                 # The keys of an identity provider may be out of reach.
                 errors[503] = "not now; Retry-After"
             if method != "get":

@@ -25,6 +25,11 @@ from live777py.errors import InvalidBody, NotFound, SessionNotFound, StreamNotFo
 #: What may be asked for.
 EVENT_NAMES = ("active", "inactive", "layers", "viewercount", "reconnect")
 
+#: How the end of a session is told; one that never was connected has failed.
+SESSION_ENDS = frozenset(
+    {EventType.SUBSCRIBE_DOWN, EventType.PUBLISH_DOWN, EventType.SESSION_FAILED}
+)
+
 #: Event streams that are open, by path, to be ended by DELETE.
 OPEN = web.AppKey("open_event_streams", dict[str, set[Subscription]])
 
@@ -75,9 +80,11 @@ async def watch(request: web.Request) -> web.StreamResponse:
         caller(request).stream_events(name) as subscription,
         _opened(request, subscription),
     ):
+        # Looked at before anything is sent: afterwards the stream may be gone.
+        current = list(_current(caller(request).stream(name)))
         await stream.open()
         try:
-            for event, data in _current(caller(request).stream(name)):
+            for event, data in current:
                 if event in names:
                     await stream.send(data, event=event)
             await _tell(stream, request, subscription, names)
@@ -109,7 +116,7 @@ async def _tell(
             await stream.keep_alive()
             continue
         for event in subscription.taken():
-            if event.session == session and event.type is EventType.SUBSCRIBE_DOWN:
+            if event.session == session and event.type in SESSION_ENDS:
                 return
             if event.stream == name:
                 for told, data in _told(request, event):

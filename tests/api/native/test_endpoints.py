@@ -290,6 +290,9 @@ async def test_a_viewer_without_an_offer_is_made_one(
             assert response.status == 406
             assert response.headers["Content-Type"] == "application/sdp"
             assert response.headers["ETag"].startswith('"')
+            assert response.headers["Accept-Patch"] == (
+                "application/trickle-ice-sdpfrag, application/sdp"
+            )
             location = response.headers["Location"]
             offer = await response.text()
         assert "a=ice-lite" in offer

@@ -8,7 +8,7 @@ import json
 import pytest
 from aiohttp import ClientSession
 
-from tests.api.native.support import JSON, WHEP_OFFER, begin, client
+from tests.api.native.support import JSON, WHEP_OFFER, WHIP_OFFER, begin, client
 from tests.api.native.test_feeds import messages
 from tests.support.offers import VP8, video
 from tests.support.rtp_client import RtpClient
@@ -69,6 +69,20 @@ async def test_the_stream_of_events_ends_by_delete() -> None:
             async with http.delete(path) as deleted:
                 assert deleted.status == 204
             assert [m async for m in feed] == []
+
+
+@pytest.mark.parametrize("endpoint", ["whip", "whep"])
+async def test_the_stream_of_events_ends_with_its_session(endpoint: str) -> None:
+    offer = WHIP_OFFER if endpoint == "whip" else WHEP_OFFER
+    async with client() as http:
+        # Neither is ever connected.
+        session = await begin(http, f"/{endpoint}/cam", offer)
+        async with http.get(f"{session}/sse") as response, asyncio.timeout(10):
+            feed = messages(response)
+            await anext(feed)
+            async with http.delete(session) as deleted:
+                assert deleted.status == 204
+            assert [m["event"] async for m in feed] == ["viewercount"]
 
 
 async def test_a_viewer_is_told_to_come_again_when_the_node_stops() -> None:
