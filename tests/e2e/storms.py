@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import itertools
 import logging
 import os
@@ -18,6 +19,7 @@ import re
 import sys
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -186,13 +188,16 @@ def storm() -> Iterator[Target]:
         logging.getLogger().removeHandler(errors)
 
 
-def captured() -> dict[str, bytes]:
-    """Offers of real clients by name; without candidates nobody is sent anything."""
-    return {
-        path.stem: path.read_bytes()
-        for path in sorted(OFFERS.glob("*.sdp"))
-        if not path.stem.endswith(".answer")
-    }
+#: The names of offers of real clients.
+NAMES = sorted(
+    path.stem for path in OFFERS.glob("*.sdp") if not path.stem.endswith(".answer")
+)
+
+
+@functools.cache
+def captured(name: str) -> bytes:
+    """An offer of a real client."""
+    return (OFFERS / f"{name}.sdp").read_bytes()
 
 
 def examples(
@@ -245,7 +250,8 @@ def send_requests(target: Target, count: int, number: int = 1) -> None:
                 operation.as_strategy(modes.NEGATIVE),
             ),
             st.sampled_from(("as it is", "publisher", "viewer", "offered")),
-            st.sampled_from(("", "", *captured())),
+            st.sampled_from(("", "", *NAMES)),
+            st.sampled_from(("", "", "", "OPTIONS", "HEAD", "PUT", "TRACE")),
         )
         examples(send, strategy, -(-count // len(operations)), number)
     send.close()
@@ -261,12 +267,11 @@ class _Sender:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.offers = captured()
         self.sessions: dict[str, str] = {}
         self.opened: list[str] = []
 
-    def __call__(self, example: tuple[Any, str, str]) -> None:
-        case, place, offer = example
+    def __call__(self, example: tuple[Any, str, str, str]) -> None:
+        case, place, offer, method = example
         target = self.target
         if "session" in (case.path_parameters or {}) and place != "as it is":
             session = self.sessions.get(place) or self._open(place)
@@ -278,23 +283,33 @@ class _Sender:
             _, _, stream, name = session.split("/")
             case.path_parameters |= {"stream": stream, "session": name}
         if offer and case.media_type == SDP:
-            case.body = self.offers[offer].decode()
+            case.body = captured(offer).decode()
         response = case.call(session=target.http, timeout=20)
         target.statuses[response.status_code] += 1
         case.validate_response(response, checks=CHECKS)
+        if method:
+            self._ask_by(method, response.request.url)
         created = response.headers.get("location", [""])[0]
         if created.startswith("/session/") and "/sse" not in created:
             assert target.ask("DELETE", created).status_code == HTTPStatus.NO_CONTENT
         if case.method == "POST" and response.status_code == HTTPStatus.NO_CONTENT:
             assert target.http.delete(response.request.url).ok
 
+    def _ask_by(self, method: str, url: str | None) -> None:
+        """Ask for the same path by a method that the document leaves out."""
+        response = self.target.http.request(method, url or "", timeout=20)
+        self.target.statuses[response.status_code] += 1
+        assert response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR, url
+        if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            assert "OPTIONS" in response.headers["Allow"]
+
     def _open(self, place: str) -> str:
         name = f"{place}{len(self.opened)}"
         match place:
             case "publisher":
-                path, offer = f"/whip/{name}", self.offers["obs-30.2"]
+                path, offer = f"/whip/{name}", captured("obs-30.2")
             case "viewer":
-                path, offer = f"/whep/{name}", self.offers["firefox-play"]
+                path, offer = f"/whep/{name}", captured("firefox-play")
             case _:
                 path, offer = f"/whep/{name}", b""
         self.opened.append(self.target.begin(path, offer))
@@ -421,7 +436,7 @@ def send_offers(target: Target, count: int, number: int = 1) -> None:
             ended = target.ask("DELETE", response.headers["Location"])
             assert ended.status_code == HTTPStatus.NO_CONTENT
 
-    examples(send, mutated(captured().__getitem__, sorted(captured())), count, number)
+    examples(send, mutated(captured, NAMES), count, number)
 
 
 FRAGMENTS = {
@@ -436,19 +451,21 @@ FRAGMENTS = {
 }
 
 
+def fragment(name: str) -> bytes:
+    """A fragment as a client may send it."""
+    return FRAGMENTS[name]
+
+
 def send_fragments(target: Target, count: int, number: int = 1) -> None:
     """PATCH fragments and answers that somebody has tampered with."""
-    offers = captured()
-    fragments = mutated(FRAGMENTS.__getitem__, sorted(FRAGMENTS)).map(
-        lambda body: (FRAGMENT, body)
+    fragments = mutated(fragment, [*FRAGMENTS]).map(lambda body: (FRAGMENT, body))
+    answers = mutated(captured, ["firefox-play", "chromium-156-whep-gathered"]).map(
+        lambda body: (SDP, body)
     )
-    answers = mutated(
-        offers.__getitem__, ["firefox-play", "chromium-156-whep-gathered"]
-    ).map(lambda body: (SDP, body))
     conditions = st.sampled_from(("*", "*", '"*"', "", '"x"', "x,", 'W/"x"', "\xe9"))
     begin: list[Callable[[], str]] = [
-        lambda: target.begin("/whip/a", offers["obs-30.2"]),
-        lambda: target.begin("/whep/b", offers["firefox-play"]),
+        lambda: target.begin("/whip/a", captured("obs-30.2")),
+        lambda: target.begin("/whep/b", captured("firefox-play")),
         lambda: target.begin("/whep/c"),
         lambda: target.begin(f"/whep/{LIVE}"),
     ]
@@ -484,6 +501,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--offers", type=int, default=5_000, help="and fragments")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
+    # The server uses chance too, in its own thread.
+    warnings.filterwarnings("ignore", "Do not use the `random` module")
     for send, count in (
         (send_requests, options.requests),
         (send_offers, options.offers),

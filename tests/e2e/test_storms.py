@@ -18,7 +18,7 @@ STORMS: dict[str, tuple[Callable[[Target, int], None], int, set[int]]] = {
     "requests of the document": (
         send_requests,
         500,
-        {200, 201, 204, 400, 404, 406, 409, 422},
+        {200, 201, 204, 400, 404, 405, 406, 409, 422},
     ),
     "offers": (send_offers, 600, {201, 400, 406, 422}),
     "fragments and answers": (send_fragments, 400, {200, 204, 400, 409, 412, 428}),
