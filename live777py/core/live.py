@@ -452,6 +452,7 @@ class Live:
             return
         for session in tuple(stream.sessions):
             session.peer.end(reason, "stream_expired")
+        stream.stand_by()
 
     def _remove(self, stream: Stream, reason: str, cause: str) -> None:
         """Take a stream's name away and end its sessions; the last one closes the relay."""

@@ -179,6 +179,11 @@ class _Side:
         """What has passed in these sessions and in those before, or had a moment ago."""
         return sum((session.peer.recent for session in sessions), self.traffic)
 
+    def restart(self, empty_since: float | None) -> None:
+        """Count anew for how long nobody was there, unless somebody is."""
+        if self.left_at or self.empty_since is not None:
+            self.empty_since = empty_since
+
     def info(self, sessions: list[Session], oldest: Milliseconds) -> SideInfo:
         while self.ended and self.ended[0].left_at <= oldest:
             self.ended.popleft()
@@ -245,6 +250,8 @@ class Stream:
     @property
     def deadline(self) -> float | None:
         """When it is due to end by itself, on the monotonic clock; None for never."""
+        if self.is_provisioned and self.is_idle:
+            return None
         due = [
             side.empty_since + patience
             for side, patience in (
@@ -264,6 +271,8 @@ class Stream:
             NotPublished: the policy refuses viewers while nobody publishes.
             AtCapacity: the stream has as many viewers as it may have.
         """
+        if self.is_provisioned and self.is_idle:
+            self.stand_by()
         if role is Role.PUBLISH:
             return self._attach_publisher()
         if self.policy.refuse_waiting and not self.relay.codecs:
@@ -292,6 +301,15 @@ class Stream:
             self.successor.peer.end("yet another publisher came", "replaced")
         self.successor = Session(Role.PUBLISH, self, self.relay.publisher())
         return self.successor
+
+    def stand_by(self) -> None:
+        """Have as much time from now on as a stream that was just made.
+
+        Others are made anew for whoever comes; one of the configuration is there all the time,
+        and must not end those who come for the sake of those who left long ago.
+        """
+        self._published.restart(None)
+        self._watched.restart(time.monotonic())
 
     def promote(self, session: Session) -> Session | None:
         """Note that a session is connected; the publisher whose place it has taken, if any."""

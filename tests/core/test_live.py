@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 import pytest
 
@@ -18,7 +19,7 @@ from live777py.core.model import (
     StreamName,
     Traffic,
 )
-from live777py.core.stream import StreamPolicy
+from live777py.core.stream import Stream, StreamPolicy
 from live777py.errors import (
     AlreadyPublishing,
     AtCapacity,
@@ -452,6 +453,46 @@ async def test_a_provisioned_stream_only_loses_its_sessions_when_its_time_is_ove
         async with asyncio.timeout(5):
             await ended.wait()
         assert [s.name for s in live.streams()] == ["cam"]
+
+
+def long_after(stream: Stream) -> None:
+    """Let a minute have passed since both sides of a stream became empty."""
+    for side in (stream._published, stream._watched):
+        if side.empty_since is not None:
+            side.empty_since -= 60
+
+
+async def test_a_publisher_of_a_provisioned_stream_has_the_whole_time_to_be_watched() -> (
+    None
+):
+    async with Live(FakeMedia(), Policy()) as live:
+        live.provision("cam", StreamPolicy(delete_unwatched=30))
+        stream = live._streams[StreamName("cam")]
+        assert stream.deadline is None
+        for _ in range(2):
+            long_after(stream)
+            publisher = await live.publish("cam", "p")
+            assert stream.deadline is not None
+            assert stream.deadline > time.monotonic()
+            await live.end_session("cam", publisher.session)
+        assert stream.timer is None
+
+
+async def test_a_viewer_of_a_provisioned_stream_pays_for_no_publisher_of_long_ago() -> (
+    None
+):
+    async with Live(FakeMedia(), Policy()) as live:
+        live.provision("cam", StreamPolicy(delete_unpublished=0.02))
+        stream = live._streams[StreamName("cam")]
+        publisher = await live.publish("cam", "p")
+        viewer = await live.subscribe("cam", "v")
+        ended = live.session("cam", viewer.session).ended
+        await live.end_session("cam", publisher.session)
+        async with asyncio.timeout(5):
+            await ended.wait()
+        long_after(stream)
+        await live.subscribe("cam", "v")
+        assert stream.deadline is None
 
 
 async def connected_publisher(live: Live, media: FakeMedia) -> Answered:
