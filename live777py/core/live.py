@@ -33,6 +33,7 @@ from live777py.errors import (
     LiveError,
     NoAnswerAwaited,
     NotAViewer,
+    NotPublished,
     SessionNotFound,
     ShuttingDown,
     StaleVersion,
@@ -166,11 +167,13 @@ class Live:
         session = self.session(name, session_id)
         if session.viewer is None or not session.awaits_answer:
             raise NoAnswerAwaited
+        if session.deadline is None or session.deadline.expired():
+            # Its task just has not run yet, and the deadline can be moved no more.
+            raise SessionNotFound(name, session_id)
         session.viewer.accept(answer)
         session.awaits_answer = False
-        if session.deadline is not None:
-            now = asyncio.get_running_loop().time()
-            session.deadline.reschedule(now + self._policy.connect_timeout)
+        now = asyncio.get_running_loop().time()
+        session.deadline.reschedule(now + self._policy.connect_timeout)
 
     def trickle(
         self,
@@ -362,8 +365,7 @@ class Live:
             )
         stream = self._streams.get(name)
         if stream is None:
-            if not self._creates(role):
-                raise StreamNotFound(name)
+            self._may_create(role, name)
             stream = self._create(name, self._policy.stream)
         try:
             session = stream.attach(role)
@@ -374,12 +376,17 @@ class Live:
         self._after(stream)
         return session
 
-    def _creates(self, role: Role) -> bool:
-        """Whether an unknown name becomes a stream for a session of this role."""
+    def _may_create(self, role: Role, name: StreamName) -> None:
+        """Make sure that an unknown name becomes a stream for a session of this role."""
         if role is Role.PUBLISH:
-            return self._policy.create_on_publish
-        # Who may not wait for a publisher has nothing to gain from an empty stream.
-        return self._policy.create_on_watch and not self._policy.stream.refuse_waiting
+            creates = self._policy.create_on_publish
+        else:
+            creates = self._policy.create_on_watch
+        if not creates:
+            raise StreamNotFound(name)
+        if role is Role.SUBSCRIBE and self._policy.stream.refuse_waiting:
+            # As a stream that is there would answer; an empty one is of no use to anybody.
+            raise NotPublished(name)
 
     def _create(
         self,

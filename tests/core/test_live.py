@@ -577,13 +577,21 @@ async def test_by_policy_viewers_do_not_wait() -> None:
     media = FakeMedia()
     policy = Policy(stream=StreamPolicy(refuse_waiting=True))
     async with Live(media, policy) as live:
-        with pytest.raises(StreamNotFound):
+        with pytest.raises(NotPublished):
             await live.subscribe("cam", "v")
+        assert live.streams() == []
         await live.publish("cam", "p")
         with pytest.raises(NotPublished, match="nobody publishes stream 'cam'"):
             await live.subscribe("cam", "v")
         media.relays["cam"].codecs = {"audio": OPUS}
         await live.subscribe("cam", "v")
+
+
+async def test_no_viewer_waits_for_a_name_that_watching_does_not_create() -> None:
+    policy = Policy(create_on_watch=False, stream=StreamPolicy(refuse_waiting=True))
+    async with Live(FakeMedia(), policy) as live:
+        with pytest.raises(StreamNotFound):
+            await live.subscribe("cam", "v")
 
 
 async def test_a_viewer_may_ask_for_an_offer_and_answer_it() -> None:
@@ -615,6 +623,20 @@ async def test_an_offer_that_nobody_answers_ends(
         await live.session("cam", offered.session).ended.wait()
     failed = next(e for e in events if e.type is EventType.SESSION_FAILED)
     assert failed.cause == "not_answered"
+
+
+async def test_an_answer_at_the_very_end_of_the_time_comes_too_late() -> None:
+    async with Live(FakeMedia(), Policy()) as live:
+        offered = await live.subscribe("cam", None)
+        session = live.session("cam", offered.session)
+        assert session.deadline is not None
+        session.deadline.reschedule(0)
+        # The time is over before the session's own task runs again.
+        while not session.deadline.expired():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
+        with pytest.raises(SessionNotFound):
+            live.accept("cam", offered.session, "good")
+        await session.ended.wait()
 
 
 async def test_only_who_was_offered_something_may_answer() -> None:
