@@ -163,6 +163,16 @@ class Caller:
         self.grant.require_any(name)
         self.live.mute(name, session_id, kind, muted=muted)
 
+    def layers(self, name: str, session_id: str) -> tuple[str, ...]:
+        """The layers of which a session may choose one."""
+        self.grant.require_any(name)
+        return self.live.layers(name, session_id)
+
+    def choose_layer(self, name: str, session_id: str, layer: str | None) -> None:
+        """Choose one for a viewer."""
+        self.grant.require_any(name)
+        self.live.choose_layer(name, session_id, layer)
+
     def session_version(self, name: str, session_id: str) -> str:
         """The version of a session's ICE credentials."""
         self.grant.require_any(name)

@@ -32,6 +32,7 @@ from live777py.errors import (
     InvalidFragment,
     LiveError,
     NoAnswerAwaited,
+    NoLayers,
     NotAViewer,
     NotPublished,
     SessionNotFound,
@@ -233,6 +234,27 @@ class Live:
         if session.viewer is None:
             raise NotAViewer
         session.viewer.mute(kind, muted)
+
+    def layers(self, name: str, session_id: str) -> tuple[str, ...]:
+        """The simulcast layers of which a session may choose one: none as yet.
+
+        Raises:
+            SessionNotFound: it has ended already, or never was in this stream.
+        """
+        self.session(name, session_id)
+        return ()
+
+    def choose_layer(self, name: str, session_id: str, layer: str | None) -> None:
+        """Send a viewer this layer, or, for None, whichever suits it.
+
+        Raises:
+            SessionNotFound: it has ended already, or never was in this stream.
+            NotAViewer: it is a publisher's.
+            NoLayers: there are none.
+        """
+        if self.session(name, session_id).viewer is None:
+            raise NotAViewer
+        raise NoLayers
 
     async def end_session(
         self,

@@ -34,6 +34,8 @@ VERBS: dict[str, tuple[Callable[[Caller], Any], set[Right]]] = {
         set(Right),
     ),
     "mute": (lambda c: c.mute("cam", "s", "audio", muted=True), set(Right)),
+    "layers": (lambda c: c.layers("cam", "s"), set(Right)),
+    "choose_layer": (lambda c: c.choose_layer("cam", "s", "q"), set(Right)),
     "session_version": (lambda c: c.session_version("cam", "s"), set(Right)),
     "end_session": (lambda c: c.end_session("cam", "s"), set(Right)),
     "stream": (lambda c: c.stream("cam"), set(Right)),

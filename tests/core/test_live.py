@@ -27,6 +27,7 @@ from live777py.errors import (
     InvalidName,
     InvalidOffer,
     NoAnswerAwaited,
+    NoLayers,
     NotAViewer,
     NotPublished,
     SessionNotFound,
@@ -716,6 +717,20 @@ async def test_a_viewers_kinds_can_be_muted_and_a_publishers_cannot() -> None:
         assert peer.muted == set()
         with pytest.raises(NotAViewer):
             live.mute("cam", publisher.session, "audio", muted=True)
+
+
+async def test_there_are_no_layers_to_choose() -> None:
+    async with Live(FakeMedia(), Policy()) as live:
+        publisher = (await live.publish("cam", "p")).session
+        viewer = (await live.subscribe("cam", "v")).session
+        assert live.layers("cam", viewer) == live.layers("cam", publisher) == ()
+        with pytest.raises(NoLayers):
+            live.choose_layer("cam", viewer, "q")
+        with pytest.raises(NotAViewer):
+            live.choose_layer("cam", publisher, None)
+        for verb in (live.layers, lambda n, s: live.choose_layer(n, s, None)):
+            with pytest.raises(SessionNotFound):
+                verb("cam", "other")
 
 
 async def test_whoever_reads_events_is_told_of_a_shutdown_at_once() -> None:
