@@ -198,7 +198,7 @@ class Stream:
     `Live` alone attaches and detaches sessions. The relay lives as long as the stream, so a
     viewer's numbering goes on when one publisher follows another. While a second publisher takes
     over from the first there are two of them: `publisher`, and its `successor` until that is
-    connected.
+    connected. Who has lost such a place is `displaced` until it has left.
 
     Attributes:
         is_kept: it stays when its last session ends, since somebody asked for it.
@@ -226,6 +226,7 @@ class Stream:
         self.timer: asyncio.TimerHandle | None = None
         self.publisher: Session | None = None
         self.successor: Session | None = None
+        self.displaced: list[Session] = []
         self.viewers: dict[SessionId, Session] = {}
         self._published = _Side(0)
         self._watched = _Side(self.created_at)
@@ -233,8 +234,8 @@ class Stream:
 
     @property
     def is_idle(self) -> bool:
-        """Nobody publishes and nobody watches."""
-        return self.publisher is None and not self.viewers
+        """Nobody publishes, nobody watches, and nobody is about to leave."""
+        return self.publisher is None and not self.viewers and not self.displaced
 
     @property
     def publishers(self) -> list[Session]:
@@ -245,6 +246,7 @@ class Stream:
     def sessions(self) -> Iterator[Session]:
         """All of them."""
         yield from self.publishers
+        yield from self.displaced
         yield from self.viewers.values()
 
     @property
@@ -299,6 +301,7 @@ class Stream:
             if not self.policy.replace_publisher:
                 raise TakeoverPending(self.name)
             self.successor.peer.end("yet another publisher came", "replaced")
+            self.displaced.append(self.successor)
         self.successor = Session(Role.PUBLISH, self, self.relay.publisher())
         return self.successor
 
@@ -318,6 +321,8 @@ class Stream:
             return None
         replaced = self.publisher
         self.publisher, self.successor = session, None
+        if replaced is not None:
+            self.displaced.append(replaced)
         return replaced
 
     def detach(self, session: Session) -> None:
@@ -332,7 +337,9 @@ class Stream:
             if not self.viewers:
                 side.leave()
             return
-        if session is self.successor:
+        if session in self.displaced:
+            self.displaced.remove(session)
+        elif session is self.successor:
             self.successor = None
         elif session is self.publisher:
             self.publisher, self.successor = self.successor, None
@@ -354,7 +361,7 @@ class Stream:
             publishers=len(self.publishers),
             viewers=len(viewers),
             pushes=sum(v.cascade is not None for v in viewers),
-            received=self._published.total(self.publishers),
+            received=self._published.total([*self.publishers, *self.displaced]),
             sent=self._watched.total(viewers),
         )
 
@@ -367,7 +374,7 @@ class Stream:
         return StreamInfo(
             name=self.name,
             created_at=self.created_at,
-            publish=self._published.info(self.publishers, oldest),
+            publish=self._published.info([*self.publishers, *self.displaced], oldest),
             subscribe=self._watched.info(list(self.viewers.values()), oldest),
             codecs=tuple(self.relay.codecs.values()),
             is_provisioned=self.is_provisioned,

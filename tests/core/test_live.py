@@ -562,6 +562,30 @@ async def test_by_policy_the_newest_publisher_wins() -> None:
         assert live.session("cam", third.session).is_connected
 
 
+async def test_who_has_lost_the_place_belongs_to_the_stream_until_it_has_left() -> None:
+    media = FakeMedia()
+    policy = Policy(stream=StreamPolicy(replace_publisher=True))
+    async with Live(media, policy) as live:
+        await connected_publisher(live, media)
+        relay = media.relays["cam"]
+        old = relay.peers[0]
+        old.traffic = Traffic(bytes=100, packets=1)
+        old.may_leave.clear()
+        second = await connected_publisher(live, media)
+        # What has passed never decreases, whoever looks when.
+        assert live.stream("cam").publish.traffic.bytes == 100
+        assert live.tallies()[1].received.bytes == 100
+        deleting = asyncio.ensure_future(live.delete_stream("cam"))
+        await live.session("cam", second.session).ended.wait()
+        await settle()
+        assert not deleting.done()
+        assert not relay.closed
+        old.may_leave.set()
+        await deleting
+        assert relay.closed
+        assert live.tallies()[1].received.bytes == 100
+
+
 async def test_a_successor_inherits_when_the_first_goes_before() -> None:
     media = FakeMedia()
     policy = Policy(stream=StreamPolicy(replace_publisher=True))
