@@ -394,6 +394,17 @@ async def test_deleting_a_stream_ends_its_sessions_and_frees_its_name() -> None:
         assert media.relays["cam"] is not relay
 
 
+async def test_a_deletion_is_told_before_the_ends_of_the_sessions() -> None:
+    media = FakeMedia()
+    async with Live(media, Policy()) as live:
+        await connected_publisher(live, media)
+        events: list[Event] = []
+        live.events.listen(events.append)
+        await live.delete_stream("cam")
+        # Its name is free at once: whatever comes later could be about the next one.
+        assert [e.type.value for e in events] == ["streamDown", "publishDown"]
+
+
 async def test_a_provisioned_stream_can_be_neither_created_nor_deleted() -> None:
     async with Live(FakeMedia(), Policy()) as live:
         live.provision("cam", StreamPolicy(max_viewers=1))
