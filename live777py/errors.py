@@ -11,7 +11,7 @@ LiveError
 ├─ Conflict
 │  ├─ AlreadyPublishing, TakeoverPending, NotPublished
 │  ├─ StreamExists, StreamProvisioned
-│  └─ NotAViewer, NoAnswerAwaited, StaleVersion
+│  └─ NotAViewer, NoLayers, NoAnswerAwaited, StaleVersion
 ├─ Invalid
 │  ├─ InvalidName, InvalidBody
 │  ├─ InvalidOffer ─ UnusableOffer
@@ -149,13 +149,24 @@ class NotPublished(Conflict):
 
 
 class NotAViewer(Conflict):
-    """Only what a viewer is sent can be muted."""
+    """Only what a viewer is sent can be muted, or be another layer."""
 
     code = "not_a_viewer"
 
     def __init__(self) -> None:
         super().__init__(
-            "this is a publisher's session: mute a viewer's, or stop sending"
+            "this is a publisher's session: only what a viewer is sent can be changed"
+        )
+
+
+class NoLayers(Conflict):
+    """A layer of something that has none was to be chosen."""
+
+    code = "no_layers"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the publisher sends no layers (simulcast): there is nothing to choose"
         )
 
 

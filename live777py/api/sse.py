@@ -36,6 +36,7 @@ class EventStream:
         self, request: web.Request, headers: Mapping[str, str] | None = None
     ) -> None:
         self._request = request
+        self._is_gone = False
         self.response = web.StreamResponse(
             status=HTTPStatus.OK,
             headers={
@@ -48,8 +49,11 @@ class EventStream:
         )
 
     async def open(self) -> web.StreamResponse:
-        """Send the headers."""
-        await self.response.prepare(self._request)
+        """Send the headers; a reader that did not wait for them is gone at the first message."""
+        try:
+            await self.response.prepare(self._request)
+        except ConnectionError:
+            self._is_gone = True
         transport = self._request.transport
         if transport is not None:
             transport.set_write_buffer_limits(BUFFER)
@@ -80,6 +84,8 @@ class EventStream:
         await self._write(":")
 
     async def _write(self, text: str) -> None:
+        if self._is_gone:
+            raise ReaderGone
         try:
             async with asyncio.timeout(PATIENCE):
                 await self.response.write(f"{text}\n\n".encode())

@@ -7,13 +7,23 @@ that no handler can forget to ask.
 from __future__ import annotations
 
 import enum
+import hashlib
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from live777py.core.events import Subscription
 from live777py.core.live import Live
-from live777py.core.model import Answered, IfMatch, Restarted, Role, StreamInfo
+from live777py.core.model import (
+    Answered,
+    IfMatch,
+    Restarted,
+    Role,
+    SessionId,
+    SideInfo,
+    StreamInfo,
+)
+from live777py.core.stream import stream_name
 from live777py.errors import NotPermitted
 from live777py.protocol.codecs import Kind
 
@@ -153,6 +163,16 @@ class Caller:
         self.grant.require_any(name)
         self.live.mute(name, session_id, kind, muted=muted)
 
+    def layers(self, name: str, session_id: str) -> tuple[str, ...]:
+        """The layers of which a session may choose one."""
+        self.grant.require_any(name)
+        return self.live.layers(name, session_id)
+
+    def choose_layer(self, name: str, session_id: str, layer: str | None) -> None:
+        """Choose one for a viewer."""
+        self.grant.require_any(name)
+        self.live.choose_layer(name, session_id, layer)
+
     def session_version(self, name: str, session_id: str) -> str:
         """The version of a session's ICE credentials."""
         self.grant.require_any(name)
@@ -169,9 +189,14 @@ class Caller:
         return self.live.streams()
 
     def stream(self, name: str) -> StreamInfo:
-        """One stream; any right to it will do."""
+        """One stream; any right to it will do.
+
+        Who may not manage it is shown other ids in the place of its sessions': with the right
+        ones a viewer could end the publisher.
+        """
         self.grant.require_any(name)
-        return self.live.stream(name)
+        info = self.live.stream(name)
+        return info if self.grant.permits(Right.MANAGE, name) else _disguised(info)
 
     def create_stream(self, name: str) -> None:
         """Make a stream."""
@@ -195,4 +220,29 @@ class Caller:
 
     async def _admit(self, role: Role, name: str) -> None:
         if self.admission is not None:
+            # What can be no stream is nothing to ask about.
+            stream_name(name)
             await self.admission.admit(role, name, self.grant, self.client)
+
+
+def _disguised(info: StreamInfo) -> StreamInfo:
+    """A stream whose sessions can be told apart and not be used."""
+    return replace(
+        info,
+        publish=_disguised_side(info.publish),
+        subscribe=_disguised_side(info.subscribe),
+    )
+
+
+def _disguised_side(side: SideInfo) -> SideInfo:
+    return replace(
+        side,
+        sessions=tuple(
+            replace(
+                session,
+                id=SessionId(hashlib.sha256(session.id.encode()).hexdigest()[:32]),
+                cascade=session.cascade and replace(session.cascade, session_url=""),
+            )
+            for session in side.sessions
+        ),
+    )

@@ -32,7 +32,9 @@ from live777py.errors import (
     InvalidFragment,
     LiveError,
     NoAnswerAwaited,
+    NoLayers,
     NotAViewer,
+    NotPublished,
     SessionNotFound,
     ShuttingDown,
     StaleVersion,
@@ -166,11 +168,13 @@ class Live:
         session = self.session(name, session_id)
         if session.viewer is None or not session.awaits_answer:
             raise NoAnswerAwaited
+        if session.deadline is None or session.deadline.expired():
+            # Its task just has not run yet, and the deadline can be moved no more.
+            raise SessionNotFound(name, session_id)
         session.viewer.accept(answer)
         session.awaits_answer = False
-        if session.deadline is not None:
-            now = asyncio.get_running_loop().time()
-            session.deadline.reschedule(now + self._policy.connect_timeout)
+        now = asyncio.get_running_loop().time()
+        session.deadline.reschedule(now + self._policy.connect_timeout)
 
     def trickle(
         self,
@@ -230,6 +234,27 @@ class Live:
         if session.viewer is None:
             raise NotAViewer
         session.viewer.mute(kind, muted)
+
+    def layers(self, name: str, session_id: str) -> tuple[str, ...]:
+        """The simulcast layers of which a session may choose one: none as yet.
+
+        Raises:
+            SessionNotFound: it has ended already, or never was in this stream.
+        """
+        self.session(name, session_id)
+        return ()
+
+    def choose_layer(self, name: str, session_id: str, layer: str | None) -> None:
+        """Send a viewer this layer, or, for None, whichever suits it.
+
+        Raises:
+            SessionNotFound: it has ended already, or never was in this stream.
+            NotAViewer: it is a publisher's.
+            NoLayers: there are none.
+        """
+        if self.session(name, session_id).viewer is None:
+            raise NotAViewer
+        raise NoLayers
 
     async def end_session(
         self,
@@ -362,8 +387,7 @@ class Live:
             )
         stream = self._streams.get(name)
         if stream is None:
-            if not self._creates(role):
-                raise StreamNotFound(name)
+            self._may_create(role, name)
             stream = self._create(name, self._policy.stream)
         try:
             session = stream.attach(role)
@@ -374,12 +398,17 @@ class Live:
         self._after(stream)
         return session
 
-    def _creates(self, role: Role) -> bool:
-        """Whether an unknown name becomes a stream for a session of this role."""
+    def _may_create(self, role: Role, name: StreamName) -> None:
+        """Make sure that an unknown name becomes a stream for a session of this role."""
         if role is Role.PUBLISH:
-            return self._policy.create_on_publish
-        # Who may not wait for a publisher has nothing to gain from an empty stream.
-        return self._policy.create_on_watch and not self._policy.stream.refuse_waiting
+            creates = self._policy.create_on_publish
+        else:
+            creates = self._policy.create_on_watch
+        if not creates:
+            raise StreamNotFound(name)
+        if role is Role.SUBSCRIBE and self._policy.stream.refuse_waiting:
+            # As a stream that is there would answer; an empty one is of no use to anybody.
+            raise NotPublished(name)
 
     def _create(
         self,
@@ -452,6 +481,7 @@ class Live:
             return
         for session in tuple(stream.sessions):
             session.peer.end(reason, "stream_expired")
+        stream.stand_by()
 
     def _remove(self, stream: Stream, reason: str, cause: str) -> None:
         """Take a stream's name away and end its sessions; the last one closes the relay."""

@@ -179,6 +179,11 @@ class _Side:
         """What has passed in these sessions and in those before, or had a moment ago."""
         return sum((session.peer.recent for session in sessions), self.traffic)
 
+    def restart(self, empty_since: float | None) -> None:
+        """Count anew for how long nobody was there, unless somebody is."""
+        if self.left_at or self.empty_since is not None:
+            self.empty_since = empty_since
+
     def info(self, sessions: list[Session], oldest: Milliseconds) -> SideInfo:
         while self.ended and self.ended[0].left_at <= oldest:
             self.ended.popleft()
@@ -193,7 +198,7 @@ class Stream:
     `Live` alone attaches and detaches sessions. The relay lives as long as the stream, so a
     viewer's numbering goes on when one publisher follows another. While a second publisher takes
     over from the first there are two of them: `publisher`, and its `successor` until that is
-    connected.
+    connected. Who has lost such a place is `displaced` until it has left.
 
     Attributes:
         is_kept: it stays when its last session ends, since somebody asked for it.
@@ -221,6 +226,7 @@ class Stream:
         self.timer: asyncio.TimerHandle | None = None
         self.publisher: Session | None = None
         self.successor: Session | None = None
+        self.displaced: list[Session] = []
         self.viewers: dict[SessionId, Session] = {}
         self._published = _Side(0)
         self._watched = _Side(self.created_at)
@@ -228,8 +234,8 @@ class Stream:
 
     @property
     def is_idle(self) -> bool:
-        """Nobody publishes and nobody watches."""
-        return self.publisher is None and not self.viewers
+        """Nobody publishes, nobody watches, and nobody is about to leave."""
+        return self.publisher is None and not self.viewers and not self.displaced
 
     @property
     def publishers(self) -> list[Session]:
@@ -240,11 +246,14 @@ class Stream:
     def sessions(self) -> Iterator[Session]:
         """All of them."""
         yield from self.publishers
+        yield from self.displaced
         yield from self.viewers.values()
 
     @property
     def deadline(self) -> float | None:
         """When it is due to end by itself, on the monotonic clock; None for never."""
+        if self.is_provisioned and self.is_idle:
+            return None
         due = [
             side.empty_since + patience
             for side, patience in (
@@ -264,6 +273,8 @@ class Stream:
             NotPublished: the policy refuses viewers while nobody publishes.
             AtCapacity: the stream has as many viewers as it may have.
         """
+        if self.is_provisioned and self.is_idle:
+            self.stand_by()
         if role is Role.PUBLISH:
             return self._attach_publisher()
         if self.policy.refuse_waiting and not self.relay.codecs:
@@ -290,8 +301,18 @@ class Stream:
             if not self.policy.replace_publisher:
                 raise TakeoverPending(self.name)
             self.successor.peer.end("yet another publisher came", "replaced")
+            self.displaced.append(self.successor)
         self.successor = Session(Role.PUBLISH, self, self.relay.publisher())
         return self.successor
+
+    def stand_by(self) -> None:
+        """Have as much time from now on as a stream that was just made.
+
+        Others are made anew for whoever comes; one of the configuration is there all the time,
+        and must not end those who come for the sake of those who left long ago.
+        """
+        self._published.restart(None)
+        self._watched.restart(time.monotonic())
 
     def promote(self, session: Session) -> Session | None:
         """Note that a session is connected; the publisher whose place it has taken, if any."""
@@ -300,6 +321,8 @@ class Stream:
             return None
         replaced = self.publisher
         self.publisher, self.successor = session, None
+        if replaced is not None:
+            self.displaced.append(replaced)
         return replaced
 
     def detach(self, session: Session) -> None:
@@ -314,7 +337,9 @@ class Stream:
             if not self.viewers:
                 side.leave()
             return
-        if session is self.successor:
+        if session in self.displaced:
+            self.displaced.remove(session)
+        elif session is self.successor:
             self.successor = None
         elif session is self.publisher:
             self.publisher, self.successor = self.successor, None
@@ -336,7 +361,7 @@ class Stream:
             publishers=len(self.publishers),
             viewers=len(viewers),
             pushes=sum(v.cascade is not None for v in viewers),
-            received=self._published.total(self.publishers),
+            received=self._published.total([*self.publishers, *self.displaced]),
             sent=self._watched.total(viewers),
         )
 
@@ -349,7 +374,7 @@ class Stream:
         return StreamInfo(
             name=self.name,
             created_at=self.created_at,
-            publish=self._published.info(self.publishers, oldest),
+            publish=self._published.info([*self.publishers, *self.displaced], oldest),
             subscribe=self._watched.info(list(self.viewers.values()), oldest),
             codecs=tuple(self.relay.codecs.values()),
             is_provisioned=self.is_provisioned,

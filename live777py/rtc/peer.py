@@ -266,6 +266,9 @@ class RtcPeer(Peer):
             raise PeerGone(*self._ending.result()) from None
         finally:
             self._connecting = None
+        if self._ending.done():
+            # Between the handshake's end and this task's turn: it must take nobody's place.
+            raise PeerGone(*self._ending.result())
         self._prepare()
         self._plane.set_keys(self._id, keys)
         self._state = PeerState.CONNECTED

@@ -64,3 +64,29 @@ async def test_a_reader_that_does_not_read_is_dropped(
                 await dropped.wait()
     finally:
         await runner.cleanup()
+
+
+async def test_a_reader_that_left_before_the_first_byte_is_gone() -> None:
+    asked, gone = asyncio.Event(), asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        asked.set()
+        while request.transport is not None:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.001)
+        stream = EventStream(request)
+        await stream.open()
+        with pytest.raises(ReaderGone):
+            await stream.keep_alive()
+        gone.set()
+        return stream.response
+
+    runner, _ = await serve(handler)
+    try:
+        _, writer = await asyncio.open_connection(*runner.addresses[0][:2])
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(10):
+            await asked.wait()
+            writer.transport.abort()
+            await gone.wait()
+    finally:
+        await runner.cleanup()

@@ -12,6 +12,7 @@ from live777py.clients.event_body import EVENT_NAMES, Bodies
 from live777py.config import EventName
 from live777py.core.events import Event, EventType
 from live777py.core.model import Cascade, Role, SessionId, StreamName
+from tests.support.golden import golden
 
 ROOT = Path(__file__).parents[2]
 PUSH = Cascade(target_url="http://other/whip/cam")
@@ -43,6 +44,7 @@ def test_a_body_is_as_documented() -> None:
     )
     assert (body.name, body.stream) == ("publishUp", "cam")
     assert json.loads(body.data) == json.loads(documented)
+    assert json.loads(body.data) == golden("native/webhook.json")
     assert body.id == json.loads(documented)["id"]
 
 

@@ -31,6 +31,9 @@ class FakePeer:
         self.error: Exception | None = None
         self.entered = False
         self.left = False
+        #: Cleared where a goodbye is to take its time.
+        self.may_leave = asyncio.Event()
+        self.may_leave.set()
         self._connected = asyncio.Event()
         self._ended = asyncio.Event()
         self._ending: Ending | None = None
@@ -45,6 +48,7 @@ class FakePeer:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        await self.may_leave.wait()
         self.state = PeerState.CLOSED
         self.left = True
 

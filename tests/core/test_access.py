@@ -18,8 +18,8 @@ from live777py.core.access import (
     Right,
 )
 from live777py.core.live import Live, Policy
-from live777py.core.model import IfMatch, Role
-from live777py.errors import NotPermitted, Unavailable
+from live777py.core.model import Cascade, IfMatch, Role
+from live777py.errors import InvalidName, NotPermitted, Unavailable
 from tests.core.fakes import FakeMedia
 
 ANY = IfMatch(is_any=True)
@@ -34,6 +34,8 @@ VERBS: dict[str, tuple[Callable[[Caller], Any], set[Right]]] = {
         set(Right),
     ),
     "mute": (lambda c: c.mute("cam", "s", "audio", muted=True), set(Right)),
+    "layers": (lambda c: c.layers("cam", "s"), set(Right)),
+    "choose_layer": (lambda c: c.choose_layer("cam", "s", "q"), set(Right)),
     "session_version": (lambda c: c.session_version("cam", "s"), set(Right)),
     "end_session": (lambda c: c.end_session("cam", "s"), set(Right)),
     "stream": (lambda c: c.stream("cam"), set(Right)),
@@ -132,3 +134,33 @@ async def test_whoever_has_a_say_is_asked_after_the_grant_and_before_anything_be
             await caller.subscribe("cam", "o")
         assert live.streams() == []
     assert gate.asked == [(Role.PUBLISH, "cam", "alice", "192.0.2.1")]
+
+
+async def test_nobody_is_asked_about_what_can_be_no_stream() -> None:
+    gate = Gate()
+    async with Live(FakeMedia(), Policy()) as live:
+        with pytest.raises(InvalidName):
+            await Caller(live, admission=gate).publish("a\nb", "o")
+    assert gate.asked == []
+
+
+async def test_only_who_manages_a_stream_learns_the_ids_of_its_sessions() -> None:
+    pull = Cascade(source_url="https://a.example/x", session_url="https://a.example/s")
+    async with Live(FakeMedia(), Policy()) as live:
+        published = await live.publish("cam", "o")
+        watched = await live.subscribe("cam", "o")
+        live.session("cam", published.session).cascade = pull
+        seen = []
+        for right in Right:
+            info = Caller(live, Grant("cam", right)).stream("cam")
+            [publisher], [viewer] = info.publish.sessions, info.subscribe.sessions
+            assert publisher.cascade is not None
+            assert publisher.cascade.source_url == pull.source_url
+            seen.append((publisher.id, viewer.id, publisher.cascade.session_url))
+    managed, *others = seen
+    assert managed == (published.session, watched.session, pull.session_url)
+    for ids in others:
+        # The same whenever one looks, so that sessions can be told apart.
+        assert ids == others[0]
+        assert len({*ids, *managed}) == 6
+        assert ids[2] == ""

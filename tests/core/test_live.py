@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 import pytest
 
@@ -18,7 +19,7 @@ from live777py.core.model import (
     StreamName,
     Traffic,
 )
-from live777py.core.stream import StreamPolicy
+from live777py.core.stream import Stream, StreamPolicy
 from live777py.errors import (
     AlreadyPublishing,
     AtCapacity,
@@ -26,6 +27,7 @@ from live777py.errors import (
     InvalidName,
     InvalidOffer,
     NoAnswerAwaited,
+    NoLayers,
     NotAViewer,
     NotPublished,
     SessionNotFound,
@@ -392,6 +394,17 @@ async def test_deleting_a_stream_ends_its_sessions_and_frees_its_name() -> None:
         assert media.relays["cam"] is not relay
 
 
+async def test_a_deletion_is_told_before_the_ends_of_the_sessions() -> None:
+    media = FakeMedia()
+    async with Live(media, Policy()) as live:
+        await connected_publisher(live, media)
+        events: list[Event] = []
+        live.events.listen(events.append)
+        await live.delete_stream("cam")
+        # Its name is free at once: whatever comes later could be about the next one.
+        assert [e.type.value for e in events] == ["streamDown", "publishDown"]
+
+
 async def test_a_provisioned_stream_can_be_neither_created_nor_deleted() -> None:
     async with Live(FakeMedia(), Policy()) as live:
         live.provision("cam", StreamPolicy(max_viewers=1))
@@ -452,6 +465,46 @@ async def test_a_provisioned_stream_only_loses_its_sessions_when_its_time_is_ove
         async with asyncio.timeout(5):
             await ended.wait()
         assert [s.name for s in live.streams()] == ["cam"]
+
+
+def long_after(stream: Stream) -> None:
+    """Let a minute have passed since both sides of a stream became empty."""
+    for side in (stream._published, stream._watched):
+        if side.empty_since is not None:
+            side.empty_since -= 60
+
+
+async def test_a_publisher_of_a_provisioned_stream_has_the_whole_time_to_be_watched() -> (
+    None
+):
+    async with Live(FakeMedia(), Policy()) as live:
+        live.provision("cam", StreamPolicy(delete_unwatched=30))
+        stream = live._streams[StreamName("cam")]
+        assert stream.deadline is None
+        for _ in range(2):
+            long_after(stream)
+            publisher = await live.publish("cam", "p")
+            assert stream.deadline is not None
+            assert stream.deadline > time.monotonic()
+            await live.end_session("cam", publisher.session)
+        assert stream.timer is None
+
+
+async def test_a_viewer_of_a_provisioned_stream_pays_for_no_publisher_of_long_ago() -> (
+    None
+):
+    async with Live(FakeMedia(), Policy()) as live:
+        live.provision("cam", StreamPolicy(delete_unpublished=0.02))
+        stream = live._streams[StreamName("cam")]
+        publisher = await live.publish("cam", "p")
+        viewer = await live.subscribe("cam", "v")
+        ended = live.session("cam", viewer.session).ended
+        await live.end_session("cam", publisher.session)
+        async with asyncio.timeout(5):
+            await ended.wait()
+        long_after(stream)
+        await live.subscribe("cam", "v")
+        assert stream.deadline is None
 
 
 async def connected_publisher(live: Live, media: FakeMedia) -> Answered:
@@ -520,6 +573,30 @@ async def test_by_policy_the_newest_publisher_wins() -> None:
         assert live.session("cam", third.session).is_connected
 
 
+async def test_who_has_lost_the_place_belongs_to_the_stream_until_it_has_left() -> None:
+    media = FakeMedia()
+    policy = Policy(stream=StreamPolicy(replace_publisher=True))
+    async with Live(media, policy) as live:
+        await connected_publisher(live, media)
+        relay = media.relays["cam"]
+        old = relay.peers[0]
+        old.traffic = Traffic(bytes=100, packets=1)
+        old.may_leave.clear()
+        second = await connected_publisher(live, media)
+        # What has passed never decreases, whoever looks when.
+        assert live.stream("cam").publish.traffic.bytes == 100
+        assert live.tallies()[1].received.bytes == 100
+        deleting = asyncio.ensure_future(live.delete_stream("cam"))
+        await live.session("cam", second.session).ended.wait()
+        await settle()
+        assert not deleting.done()
+        assert not relay.closed
+        old.may_leave.set()
+        await deleting
+        assert relay.closed
+        assert live.tallies()[1].received.bytes == 100
+
+
 async def test_a_successor_inherits_when_the_first_goes_before() -> None:
     media = FakeMedia()
     policy = Policy(stream=StreamPolicy(replace_publisher=True))
@@ -536,13 +613,21 @@ async def test_by_policy_viewers_do_not_wait() -> None:
     media = FakeMedia()
     policy = Policy(stream=StreamPolicy(refuse_waiting=True))
     async with Live(media, policy) as live:
-        with pytest.raises(StreamNotFound):
+        with pytest.raises(NotPublished):
             await live.subscribe("cam", "v")
+        assert live.streams() == []
         await live.publish("cam", "p")
         with pytest.raises(NotPublished, match="nobody publishes stream 'cam'"):
             await live.subscribe("cam", "v")
         media.relays["cam"].codecs = {"audio": OPUS}
         await live.subscribe("cam", "v")
+
+
+async def test_no_viewer_waits_for_a_name_that_watching_does_not_create() -> None:
+    policy = Policy(create_on_watch=False, stream=StreamPolicy(refuse_waiting=True))
+    async with Live(FakeMedia(), policy) as live:
+        with pytest.raises(StreamNotFound):
+            await live.subscribe("cam", "v")
 
 
 async def test_a_viewer_may_ask_for_an_offer_and_answer_it() -> None:
@@ -574,6 +659,20 @@ async def test_an_offer_that_nobody_answers_ends(
         await live.session("cam", offered.session).ended.wait()
     failed = next(e for e in events if e.type is EventType.SESSION_FAILED)
     assert failed.cause == "not_answered"
+
+
+async def test_an_answer_at_the_very_end_of_the_time_comes_too_late() -> None:
+    async with Live(FakeMedia(), Policy()) as live:
+        offered = await live.subscribe("cam", None)
+        session = live.session("cam", offered.session)
+        assert session.deadline is not None
+        session.deadline.reschedule(0)
+        # The time is over before the session's own task runs again.
+        while not session.deadline.expired():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
+        with pytest.raises(SessionNotFound):
+            live.accept("cam", offered.session, "good")
+        await session.ended.wait()
 
 
 async def test_only_who_was_offered_something_may_answer() -> None:
@@ -653,6 +752,20 @@ async def test_a_viewers_kinds_can_be_muted_and_a_publishers_cannot() -> None:
         assert peer.muted == set()
         with pytest.raises(NotAViewer):
             live.mute("cam", publisher.session, "audio", muted=True)
+
+
+async def test_there_are_no_layers_to_choose() -> None:
+    async with Live(FakeMedia(), Policy()) as live:
+        publisher = (await live.publish("cam", "p")).session
+        viewer = (await live.subscribe("cam", "v")).session
+        assert live.layers("cam", viewer) == live.layers("cam", publisher) == ()
+        with pytest.raises(NoLayers):
+            live.choose_layer("cam", viewer, "q")
+        with pytest.raises(NotAViewer):
+            live.choose_layer("cam", publisher, None)
+        for verb in (live.layers, lambda n, s: live.choose_layer(n, s, None)):
+            with pytest.raises(SessionNotFound):
+                verb("cam", "other")
 
 
 async def test_whoever_reads_events_is_told_of_a_shutdown_at_once() -> None:

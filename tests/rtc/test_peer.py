@@ -12,7 +12,7 @@ import pytest
 
 from live777py.core.model import PeerState, Traffic
 from live777py.core.ports import PeerGone
-from live777py.relay.seam import Path
+from live777py.relay.seam import Path, SrtpKeys
 from live777py.rtc.dtls import Cause
 from live777py.rtc.peer import CAUSES, call_in_slot
 from live777py.rtc.tracks import StreamTracks
@@ -154,6 +154,26 @@ def test_every_failure_of_a_handshake_has_a_word_of_its_own() -> None:
     assert set(CAUSES) == set(Cause)
     assert len(set(CAUSES.values())) == len(Cause)
     assert all(word.startswith("dtls_") for word in CAUSES.values())
+
+
+class EndedAtLast(Viewer):
+    """It is ended when its handshake is done, and its task has not been told yet."""
+
+    async def _handshake(self) -> SrtpKeys:
+        self.end("enough")
+        return cast(SrtpKeys, None)
+
+
+async def test_a_peer_that_is_ended_at_the_last_moment_never_connects() -> None:
+    plane = FakePlane()
+    shared = resources(plane)
+    tracks = StreamTracks(shared.plane, shared.transport, "cam")
+    async with EndedAtLast(shared, tracks) as viewer:
+        await viewer.answer(read("chromium-156-whep-initial"))
+        viewer._reachable.set_result(None)
+        with pytest.raises(PeerGone, match="enough"):
+            await viewer.connected()
+        assert viewer.state is PeerState.CONNECTING
 
 
 async def test_waiting_to_be_connected_can_be_cancelled() -> None:

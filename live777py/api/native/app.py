@@ -12,6 +12,7 @@ from live777py.api.metrics.registry import Metrics
 from live777py.api.native import (
     endpoints,
     feeds,
+    layers,
     metrics,
     node,
     openapi,
@@ -75,7 +76,7 @@ def create_app(
     app[node.STRATEGY] = strategy
     app[LINKS] = ice_links(ice_servers)
     app[ADMISSION] = () if admission is None else (admission,)
-    for part in (endpoints, sessions, watching, streams, feeds, node, openapi):
+    for part in (endpoints, sessions, layers, watching, streams, feeds, node, openapi):
         part.add_routes(app)
     counted = Metrics(
         live,

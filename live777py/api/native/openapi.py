@@ -285,6 +285,7 @@ def _sessions() -> Json:
     path = "/session/{stream}/{session}"
     return {
         path: session,
+        f"{path}/layer": _layer(gone),
         f"{path}/sse": {
             "parameters": [_STREAM, _SESSION],
             "post": _operation(
@@ -311,6 +312,34 @@ def _sessions() -> Json:
                 "sessions", "End such event streams", {204: "they have", 404: gone}
             ),
         },
+    }
+
+
+def _layer(gone: str) -> Json:
+    none = "the publisher sends no layers, or the session is its own"
+    return {
+        "parameters": [_STREAM, _SESSION],
+        "get": _operation(
+            "sessions",
+            "The simulcast layers that may be chosen",
+            {200: _with("they", JSON, _list_of(_ref("Layer"))), 404: gone},
+        ),
+        "post": _operation(
+            "sessions",
+            "Choose a layer for a viewer",
+            {
+                200: "done",
+                400: "not JSON",
+                404: gone,
+                409: none,
+                415: "the Content-Type is not application/json",
+                422: "JSON of another shape",
+            },
+            body={JSON: _ref("Layer")},
+        ),
+        "delete": _operation(
+            "sessions", "Give the choice up", {200: "done", 404: gone, 409: none}
+        ),
     }
 
 
@@ -474,6 +503,10 @@ def _schemas() -> Json:
         ),
         "Mute": {
             **_object({"kind": {"enum": ["audio", "video"]}, "enabled": flag}),
+            "additionalProperties": False,
+        },
+        "Layer": {
+            **_object({}, encodingId={"type": ["string", "null"]}),
             "additionalProperties": False,
         },
         "Event": _object(

@@ -313,7 +313,7 @@ async def test_a_publisher_without_an_offer_gets_400() -> None:
 async def test_by_policy_viewers_are_told_to_come_back() -> None:
     async with client(strategy={"idle_whep": "refuse"}) as http:
         async with http.post("/whep/cam", data=WHEP_OFFER, headers=SDP) as response:
-            assert response.status == 404
+            assert response.status == 409
         async with http.post("/api/streams/cam") as response:
             assert response.status == 204
         async with http.post("/whep/cam", data=WHEP_OFFER, headers=SDP) as response:

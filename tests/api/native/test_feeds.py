@@ -9,7 +9,11 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import ClientResponse, ClientSession
 
+from live777py.api.native.feeds import shape
+from live777py.core.events import Event, EventType
+from live777py.core.model import Role, SessionId, StreamName
 from tests.api.native.support import begin, client
+from tests.support.golden import golden
 from tests.support.offers import VP8, video
 from tests.support.rtp_client import RtpClient
 from tests.support.server import running
@@ -82,3 +86,42 @@ async def test_a_shutdown_does_not_wait_for_readers(path: str) -> None:
             assert response.status == 200
         async with asyncio.timeout(5):
             assert (await response.content.read())[-0:0] == b""
+
+
+def test_an_event_has_what_applies_to_it() -> None:
+    cam = StreamName("cam")
+    told = [
+        Event(
+            2,
+            EventType.PUBLISH_UP,
+            1_790_000_000_123,
+            cam,
+            publishers=1,
+            viewers=0,
+            session=SessionId("08c1f2a0a60b0deeb66ee572bd369f80"),
+            role=Role.PUBLISH,
+            elapsed=0.2,
+        ),
+        Event(
+            7,
+            EventType.SESSION_FAILED,
+            1_790_000_000_456,
+            cam,
+            publishers=1,
+            viewers=0,
+            session=SessionId("1b2df2a0a60b0deeb66ee572bd369f81"),
+            role=Role.SUBSCRIBE,
+            reason="not connected within 15 s",
+            cause="ice_timeout",
+        ),
+        Event(
+            8,
+            EventType.STREAM_DOWN,
+            1_790_000_000_789,
+            cam,
+            publishers=0,
+            viewers=0,
+            reason="the stream was deleted",
+        ),
+    ]
+    assert [shape(event) for event in told] == golden("native/event.json")

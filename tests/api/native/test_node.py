@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import platform
+
 import live777py
 from tests.api.native.support import client
+from tests.support.golden import golden
 
 
 async def test_the_strategy_has_live777s_keys_in_snake_case() -> None:
@@ -14,27 +17,14 @@ async def test_the_strategy_has_live777s_keys_in_snake_case() -> None:
             async with http.get(path) as response:
                 assert response.status == 200
                 shown.append(await response.json())
-    assert (
-        shown[0]
-        == shown[1]
-        == {
-            "each_stream_max_sub": 5,
-            "cascade_push_close_sub": False,
-            "auto_create_whip": True,
-            "auto_create_whep": True,
-            "auto_delete_whip": 1000,
-            "auto_delete_whep": -1,
-            "takeover": "refuse",
-            "idle_whep": "wait",
-        }
-    )
+    assert shown[0] == shown[1] == golden("native/strategy.json")
 
 
 async def test_the_info_has_the_version() -> None:
     async with client() as http, http.get("/api/info") as response:
         info = await response.json()
-    assert info["version"] == live777py.__version__
-    assert "sse" in info["features"]
+    facts = {"version": live777py.__version__, "python": platform.python_version()}
+    assert info == golden("native/info.json") | facts
 
 
 async def test_a_node_that_is_well_says_so() -> None:

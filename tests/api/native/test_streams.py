@@ -14,6 +14,7 @@ from tests.api.native.support import (
     begin_both,
     client,
 )
+from tests.support.golden import golden
 from tests.support.offers import VP8, audio, video
 from tests.support.rtp_client import RtpClient
 from tests.support.server import running
@@ -131,3 +132,14 @@ async def test_a_stream_of_the_configuration_can_be_neither_created_nor_deleted(
 async def test_a_bad_name_is_400_in_every_verb(name: str) -> None:
     async with client() as http, http.post(f"/api/streams/{name}") as response:
         assert response.status == 400
+
+
+async def test_an_unknown_stream_is_a_problem_for_who_wants_it_so() -> None:
+    headers = {"Accept": "application/problem+json"}
+    async with (
+        client() as http,
+        http.get("/api/streams/cam", headers=headers) as response,
+    ):
+        assert response.status == 404
+        assert response.content_type == "application/problem+json"
+        assert await response.json() == golden("native/problem.json")
