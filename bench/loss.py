@@ -25,9 +25,10 @@ LOSS = 0.05
 #: Half a round trip.
 DELAY = 0.01
 IN_TIME = 0.2
-SECONDS = 8.0
+#: Long enough for some 230 losses: 99.5 % of fewer would be all or not.
+SECONDS = 21.0
 #: Frames over which freezes are counted: some ten seconds.
-FRAMES = 150
+FRAMES = 300
 
 #: 240 packets a second of 1,100 bytes in 30 frames.
 _FRAME_RATE = 30

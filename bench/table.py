@@ -108,7 +108,7 @@ TITLES: Mapping[str, str] = {
     "blocked": "event loop blocked, 20 viewers",
     "joins": "200 joins, 100 watching",
     "loss": "5 % lost at random, round trip 20 ms",
-    "freezes": "the same in Chromium, 150 frames",
+    "freezes": "the same in Chromium, 300 frames",
     "threads": "saturated by injection, 200 viewers",
     "deaf": "publisher deaf to PLI, 2 s between key frames",
     "chromium": "the same publisher, 10 joins in Chromium",

@@ -52,7 +52,7 @@ window.RTCPeerConnection = class extends RTCPeerConnection {
 #: `window.cells`, and a tone in the left channel. The generator, unlike a canvas, also
 #: delivers while its tab is hidden.
 PUBLISH = """
-async ({ stream, options, cells, hasVideo, hasAudio }) => {
+async ({ stream, options, cells, hasVideo, hasAudio, interval, grains }) => {
   const { WhipSession } = await import("/js/whip.js");
   window.cells = cells;
   const media = new MediaStream();
@@ -65,9 +65,13 @@ async ({ stream, options, cells, hasVideo, hasAudio }) => {
         context.fillStyle = colour;
         context.fillRect((index % 2) * 160, Math.floor(index / 2) * 90, 160, 90);
       });
+      for (let grain = 0; grain < grains; grain += 1) {
+        context.fillStyle = `hsl(${Math.random() * 360} 100% 50%)`;
+        context.fillRect(Math.random() * 320, Math.random() * 180, 6, 6);
+      }
       const timestamp = performance.now() * 1000;
       writer.write(new VideoFrame(context.canvas, { timestamp })).catch(() => {});
-    }, 66);
+    }, interval);
     media.addTrack(track);
   }
   if (hasAudio) {
@@ -238,6 +242,8 @@ async def publish(
     video_codec: str | None = "VP8",
     video: bool = True,
     audio: bool = True,
+    interval: int = 66,
+    grains: int = 0,
 ) -> None:
     """Publish coloured cells and a tone from a page, and wait until it is connected.
 
@@ -249,6 +255,8 @@ async def publish(
         video_codec: the only one to offer.
         video: whether there is a picture.
         audio: whether there is a tone.
+        interval: between two pictures, in milliseconds.
+        grains: dots of any colour in any place of each picture, which make it many packets.
     """
     await page.goto(f"{url}/tools/player.html")
     await page.evaluate(
@@ -259,6 +267,8 @@ async def publish(
             "cells": list(cells),
             "hasVideo": video,
             "hasAudio": audio,
+            "interval": interval,
+            "grains": grains,
         },
     )
     await connected(page)
