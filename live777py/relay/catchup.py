@@ -10,7 +10,7 @@ All bursts together are bounded, so that a storm of joins does not delay those w
 
 from __future__ import annotations
 
-from .cfuncs import compiled, int64
+from .cfuncs import compiled, fence, int64
 from .fanout import begin, can_be_sent_to, note_sent, send_listed
 from .groups import usable
 from .output import flush
@@ -84,8 +84,14 @@ def _keep_time(state: State, viewer: Record, first: int) -> None:
     slot = index * depth + number % depth
     if state.history.packets[slot].number != number:
         return
+    fence()
     began = get32(state.history.bytes, start_slot, 4)
     step = signed32(get32(state.history.bytes, slot, 4) - began)
+    fence()
+    packets = state.history.packets
+    if packets[slot].number != number or packets[start_slot].number != first:
+        # The receiver has overwritten one of them meanwhile.
+        return
     if step >= 0:
         viewer.timestamp_offset = (viewer.timestamp_offset + step + 1) & 0xFFFFFFFF
 
@@ -157,6 +163,8 @@ def _advance(state: State, index: int, quota: int) -> int:
             count += 1
         cursor += 1
     viewer.cursor = cursor
+    # What the numbers stand for is read after them.
+    fence()
     send_listed(state, index, count)
     for i in range(count):
         if state.history.packets[state.output.slots[i]].is_late != 0:

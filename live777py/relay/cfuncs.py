@@ -50,6 +50,7 @@ _SIGNATURES = {
     "read": ("libc", "l", "ill"),
     "write": ("libc", "l", "ill"),
     "memcpy": ("libc", "l", "lll"),
+    "memmove": ("libc", "l", "lll"),
     "clock_gettime": ("libc", "i", "il"),
     "nanosleep": ("libc", "i", "ll"),
 }
@@ -148,6 +149,7 @@ epoll_wait: Callable[[int, int, int, int], int] = _function("epoll_wait")
 read: Callable[[int, int, int], int] = _function("read")
 write: Callable[[int, int, int], int] = _function("write")
 memcpy: Callable[[int, int, int], int] = _function("memcpy")
+memmove: Callable[[int, int, int], int] = _function("memmove")
 clock_gettime: Callable[[int, int], int] = _function("clock_gettime")
 nanosleep: Callable[[int, int], int] = _function("nanosleep")
 

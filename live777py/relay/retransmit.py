@@ -9,7 +9,16 @@ Of that, as long as there is enough, a viewer that loses packets gets echoes (`e
 
 from __future__ import annotations
 
-from .cfuncs import address_of, compiled, inlined, int64, memcpy, srtp_protect
+from .cfuncs import (
+    address_of,
+    compiled,
+    fence,
+    inlined,
+    int64,
+    memcpy,
+    memmove,
+    srtp_protect,
+)
 from .echoes import LOSSY, promise
 from .fanout import can_be_sent_to, is_whole, note_sent, rewrite
 from .header import locate
@@ -42,19 +51,15 @@ def _refill(state: State, viewer: Record) -> None:
 
 
 @inlined
-def _copy(state: State, viewer: Record, slot: int, at: int, sequence: int) -> int:
-    """Write what is sent again into the output, unencrypted; its length."""
+def _rename(state: State, viewer: Record, at: int, length: int, sequence: int) -> int:
+    """Make a copy in the output what is sent again, unencrypted; its length."""
     buffer = state.output.bytes
-    source = address_of(state.history.bytes) + slot * ROW
-    target = address_of(buffer) + at * ROW
-    length = state.history.packets[slot].length
     if viewer.rtx_payload_type < 0:
-        memcpy(target, source, length)
         rewrite(state, viewer, at, sequence)
         return int64(length)
-    payload = locate(state.history.bytes, slot, length)[0]
-    memcpy(target, source, payload)
-    memcpy(target + payload + 2, source + payload, length - payload)
+    payload = locate(buffer, at, length)[0]
+    behind = address_of(buffer) + at * ROW + payload
+    memmove(behind + 2, behind, length - payload)
     rewrite(state, viewer, at, sequence)
     # RFC 4588 section 4: the payload follows its original sequence number.
     put16(buffer, at, payload, sequence)
@@ -86,11 +91,14 @@ def _send_again(state: State, viewer: Record, number: int) -> bool:
         flush(state)
     at = engine.output_packets
     peer = state.destinations[viewer.peer]
-    length = _copy(state, viewer, slot, at, number + viewer.shift)
+    start = address_of(state.output.bytes) + at * ROW
+    length = state.history.packets[slot].length
+    memcpy(start, address_of(state.history.bytes) + slot * ROW, length)
+    # Before anybody looks into it: offsets found in half a packet lead anywhere.
     if not is_whole(state, slot, number):
         return False
+    length = _rename(state, viewer, at, length, number + viewer.shift)
     state.scratch[0] = length
-    start = address_of(state.output.bytes) + at * ROW
     if srtp_protect(peer.send_session, start, address_of(state.scratch)) != 0:
         counters.protect_failed += 1
         return False
@@ -116,6 +124,8 @@ def _length(state: State, viewer: Record, number: int) -> int:
     packet = state.history.packets[slot]
     if packet.number != number:
         return int64(0)
+    # What the number stands for is read after it.
+    fence()
     return int64(packet.length)
 
 

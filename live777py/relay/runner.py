@@ -71,8 +71,9 @@ class Runner:
             thread = threading.Thread(
                 target=self._run, args=(state,), name=name, daemon=True
             )
-            self._threads.append(thread)
             thread.start()
+            # Only then: one that could not be started cannot be waited for.
+            self._threads.append(thread)
 
     def start_in_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take a turn whenever the event loop sees a packet or a command."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: A track has one bit of a word for each lane.
+MAX_LANES = 64
+
 
 def _is_power_of_two(number: int) -> bool:
     return number > 0 and number & (number - 1) == 0
@@ -84,5 +87,5 @@ class PlaneSettings:
             raise ValueError("coalesce must be at least 0 and less than a second")
         if not 0 <= self.echo_delay < 1:
             raise ValueError("echo_delay must be at least 0 and less than a second")
-        if self.threads < 0:
-            raise ValueError("threads must not be negative")
+        if not 0 <= self.threads <= MAX_LANES:
+            raise ValueError(f"threads must be between 0 and {MAX_LANES}")

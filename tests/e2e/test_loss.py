@@ -13,11 +13,15 @@ from tests.support.server import running
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(240),
 ]
 
 #: Frames over which streams are compared: twenty seconds.
 FRAMES = 300
+
+#: A freeze for want of the processor hits the one stream or the other by chance; one for want
+#: of packets comes in every run.
+TRIES = 3
 
 
 async def compared(end: End, codec: str, how: Conditions) -> tuple[Run, Run]:
@@ -37,10 +41,15 @@ def allowed(freezes: int) -> int:
 @pytest.mark.parametrize("codec", ["VP8", "H264"])
 @pytest.mark.parametrize("end", ["viewer", "publisher"])
 async def test_random_loss_makes_no_freezes(end: End, codec: str) -> None:
-    clear, impaired = await compared(end, codec, AT_RANDOM)
-    assert clear.lost == 0 < impaired.lost
-    assert impaired.received >= 0.9 * impaired.encoded, (clear, impaired)
-    assert impaired.freezes <= allowed(clear.freezes), (clear, impaired)
+    runs: list[tuple[Run, Run]] = []
+    while len(runs) < TRIES:
+        clear, impaired = await compared(end, codec, AT_RANDOM)
+        runs.append((clear, impaired))
+        assert clear.lost == 0 < impaired.lost
+        assert impaired.received >= 0.9 * impaired.encoded, runs
+        if impaired.freezes <= allowed(clear.freezes):
+            return
+    pytest.fail(f"more freezes than on a clear path in every run: {runs}")
 
 
 @pytest.mark.parametrize("end", ["viewer", "publisher"])

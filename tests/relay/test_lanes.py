@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 
 from live777py.protocol.codecs import Format
-from live777py.relay import cfuncs, fanout, loop, runner, sockets, viewers
+from live777py.relay import (
+    cfuncs,
+    fanout,
+    loop,
+    retransmit,
+    runner,
+    sockets,
+    viewers,
+)
 from live777py.relay.cfuncs import COMPILED
 from live777py.relay.lanes import STEP, least_loaded
 from live777py.relay.loop import turn
@@ -204,6 +212,38 @@ def test_a_packet_that_changes_while_it_is_copied_is_never_encrypted(
         _send(r)
         assert [p.timestamp for p in viewer.packets()] == [2]
         assert (len(copied), r["lane_overtaken"]) == (2, 1)
+
+
+@pytest.mark.parametrize("rtx", [101, -1])
+def test_a_packet_that_changes_before_it_is_sent_again_is_not_looked_into(
+    monkeypatch: pytest.MonkeyPatch, rtx: int
+) -> None:
+    if COMPILED:
+        pytest.skip("machine code cannot be interrupted")
+    with _behind(monkeypatch) as (r, publisher, track, _):
+        endpoint = r.endpoint()
+        viewer = r.watch(endpoint, track, rtx_payload_type=rtx, rtx_ssrc=2000)
+        for n in range(2):
+            publisher.publish(rtp(n, n))
+        r.turn()
+        endpoint.datagrams(2)
+        is_too_soon = retransmit._is_too_soon
+
+        def interrupted(state: State, index: int, number: int) -> bool:
+            if number == first:
+                slots = state.history.packets["number"] == first
+                state.history.packets["number"][slots] = 0
+                # No RTP packet, and no end to its header extension.
+                state.history.bytes[slots, :16] = 0xFF
+            return is_too_soon(state, index, number)
+
+        first = int(r.plane._state.history.packets["number"].max()) - 1
+        monkeypatch.setattr(retransmit, "_is_too_soon", interrupted)
+        r.plane.retransmit(viewer, [1, 2])
+        r.turn()
+        assert len(endpoint.datagrams(1)) == 1
+        assert endpoint.datagrams() == []
+        assert (r["lane_overtaken"], r["retransmitted"]) == (1, 1)
 
 
 def test_a_full_ring_drops_packets_but_no_command(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 
@@ -19,6 +20,27 @@ def test_a_runner_starts_once_and_ends_when_told() -> None:
         with pytest.raises(RuntimeError):
             runner.step(0)
         runner.stop()
+        assert runner.failed is None
+        runner.close()
+
+
+def test_threads_that_were_started_end_when_another_cannot_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = threading.Thread.start
+
+    def fail_second(thread: threading.Thread) -> None:
+        if thread.name == "media-1":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", fail_second)
+    with udp() as sock:
+        runner = Runner(allocate(SMALL, 2).lanes, [sock.fileno()] * 2)
+        with pytest.raises(RuntimeError, match="new thread"):
+            runner.start_threads()
+        runner.stop()
+        assert "media" not in {thread.name for thread in threading.enumerate()}
         assert runner.failed is None
         runner.close()
 

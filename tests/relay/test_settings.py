@@ -26,6 +26,7 @@ from live777py.relay.settings import PlaneSettings
         ("output_packets", 63),
         ("output_packets", 1025),
         ("threads", -1),
+        ("threads", 65),
         ("catch_up_age", -1),
         ("catch_up_age", 3601),
         ("coalesce", -1),

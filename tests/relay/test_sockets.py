@@ -80,23 +80,34 @@ def test_clamped_buffers_are_told_once_with_the_sysctls(
         assert caplog.messages == []
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::"])
-def test_all_that_comes_to_a_shared_port_comes_to_the_first(host: str) -> None:
+@pytest.mark.parametrize(
+    ("host", "near"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::1", "::1"),
+        ("::", "::1"),
+        ("::", "127.0.0.1"),
+    ],
+)
+def test_all_that_comes_to_a_shared_port_comes_to_the_first(
+    host: str, near: str
+) -> None:
     with open_udp(host, 0, receive_buffer=65536, send_buffer=65536) as first:
         port = first.getsockname()[1]
         others = share(first, 3)
         assert [other.getsockname() for other in others] == [first.getsockname()] * 3
-        near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         for _ in range(40):
             # From ports of their own, by which the kernel would spread them.
             with udp(near) as sender:
                 sender.sendto(b"x", (near, port))
         assert sum(1 for _ in iter(lambda: _read(first), b"")) == 40
-        # A second server is refused as ever.
-        with pytest.raises(OSError, match="in use"):
-            open_udp(host, port, receive_buffer=65536, send_buffer=65536)
-        for other in others:
-            other.close()
+        # A second server is refused as ever, also at one address of all.
+        for other in {host, near}:
+            with pytest.raises(OSError, match="in use"):
+                open_udp(other, port, receive_buffer=65536, send_buffer=65536)
+        for own in others:
+            own.close()
 
 
 def _read(sock: socket.socket) -> bytes:

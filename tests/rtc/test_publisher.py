@@ -227,6 +227,8 @@ class Retransmitter:
         self._seen = 0
         self.withheld = 0
         self.asked = 0
+        #: The newest packet that did not get lost.
+        self.newest = -1
 
     async def send(self, packet: bytes) -> None:
         """Send a new packet, unless it gets lost."""
@@ -238,6 +240,7 @@ class Retransmitter:
             self.withheld += 1
         else:
             await self._client.send_datagram(self._protected[number])
+            self.newest = number
 
     async def answer(self) -> None:
         """Send what NACKs have asked for since."""
@@ -268,13 +271,25 @@ class Retransmitter:
 async def deliver_with_losses(
     publisher: RtpClient, viewer: RtpClient, sender: Retransmitter, count: int
 ) -> None:
-    """Send numbered packets, the first and the last of which are not lost."""
+    """Send numbered packets, the first and the last of which are not lost.
+
+    No further ahead of the viewer than a few: on a busy machine a socket would overflow, and
+    of what is lost in front of the viewer this one tells nobody.
+    """
     sent = packets(count)
     await publisher.send_rtp(sent[0])
     await viewer.until(lambda: viewer.rtp)
+    shift = viewer.rtp[0].sequence - rtp.parse(sent[0]).sequence
     for start in range(1, count - 1, 5):
         for packet in sent[start : min(start + 5, count - 1)]:
             await sender.send(packet)
+        await viewer.until(
+            lambda: (
+                sender.newest < 0
+                or (sender.newest + shift) & 0xFFFF
+                in {packet.sequence for packet in viewer.rtp[-20:]}
+            )
+        )
         await asyncio.sleep(0.005)
         await sender.answer()
     await publisher.send_rtp(sent[-1])
@@ -322,7 +337,7 @@ async def test_lost_packets_reach_viewers_after_a_retransmission(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("rtx", [97, None])
 async def test_of_five_percent_lost_on_the_way_nearly_all_come_back(
     rtx: int | None,
@@ -349,8 +364,7 @@ async def test_of_five_percent_lost_on_the_way_nearly_all_come_back(
         numbers = {p.sequence for p in viewer.rtp_of("video")}
         assert len(numbers) == len(viewer.rtp)
         assert sender.withheld > count // 40
-        lost = count - len(numbers)
-        assert lost <= 0.005 * sender.withheld or lost == 0
+        assert count - len(numbers) <= 0.005 * sender.withheld
 
 
 async def test_what_does_not_come_back_ends_with_a_request_for_a_key_frame() -> None:
