@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +27,7 @@ from tests.support.node import (
     until,
     viewer,
 )
+from tests.support.rtp_client import RtpClient
 from tests.support.server import RunningServer, config
 
 pytestmark = pytest.mark.timeout(120)
@@ -70,7 +77,7 @@ async def test_a_pushed_stream_comes_byte_for_byte() -> None:
         await until(lambda: is_empty(there))
 
 
-async def test_viewers_go_on_when_the_other_server_was_killed_and_is_back() -> None:
+async def test_viewers_go_on_when_the_other_server_was_stopped_and_is_back() -> None:
     async with node() as here:
         first = Server(config())
         await first.__aenter__()
@@ -151,6 +158,68 @@ async def test_a_node_that_stops_ends_its_sessions_elsewhere() -> None:
         assert await there.living("far", "publish") == []
 
 
+def configured(folder: Path, port: int) -> Path:
+    """The configuration of such a server."""
+    path = folder / "server.toml"
+    path.write_text(
+        f'[http]\nlisten = "127.0.0.1:{port}"\n'
+        '[webrtc]\nlisten = "127.0.0.1:0"\naddresses = ["127.0.0.1"]\n'
+    )
+    return path
+
+
+@asynccontextmanager
+async def process(config: Path) -> AsyncIterator[Process]:
+    """A server in a process of its own, killed in the end."""
+    server = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "live777py", "-c", str(config)), stdout=PIPE
+    )
+    try:
+        assert server.stdout is not None
+        async for line in server.stdout:
+            if b"http://" in line:
+                break
+        yield server
+    finally:
+        server.kill()
+        await server.communicate()
+
+
+@pytest.mark.slow
+async def test_a_server_that_was_killed_is_found_again(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    path = configured(tmp_path, port)
+    async with node() as here:
+        async with process(path), publisher(url) as client:
+            location = await here.begin("cam", sourceUrl=f"{url}/whep/cam")
+            await here.connected(location)
+            watching = await here_viewer(here)
+            await sends(client, pictures(), watching)
+        before = len(watching.rtp_of("video"))
+        # Nobody has said goodbye: only silence tells.
+        async with process(path), publisher(url) as client:
+            stream = pictures()
+            async with asyncio.timeout(40):
+                while len(watching.rtp_of("video")) < before + 10:
+                    await client.send_rtp(*stream.packets(PICTURE, 90_000))
+                    await asyncio.sleep(0.1)
+        numbers = [packet.sequence for packet in watching.rtp_of("video")]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        assert (await here.get(location))["lastError"]
+        await watching.aclose()
+
+
+async def here_viewer(at: Node) -> RtpClient:
+    """A viewer that outlives the block in which it came."""
+    client = viewer(at.url)
+    await client.__aenter__()
+    return client
+
+
+@pytest.mark.slow
 async def test_many_cascades_leave_nothing_behind() -> None:
     async with node() as there, node() as here, publisher(there.url) as client:
         await there.server.until_published("cam")
