@@ -286,6 +286,12 @@ class Cascades:
                         ending = Ending(str(error))
                         wish.lost(ending.reason)
                         retry_after = getattr(error, "retry_after", None) or 0.0
+                    except Exception:
+                        # Too many open files, or a bug: a wish outlives both.
+                        log.exception("%s %s failed", verb, wish.remote.shown)
+                        ending = Ending("internal error")
+                        wish.lost(ending.reason)
+                        retry_after = 0.0
                 if wish.is_stopped and wish.session is None:
                     return
         finally:

@@ -294,6 +294,18 @@ async def test_a_cascade_onto_its_own_stream_is_refused(is_pull: bool) -> None:
         await another.subscribe("cam", "an offer", via)
 
 
+async def test_a_wish_outlives_what_nobody_expected() -> None:
+    async with live() as (node, media):
+        await node.cascade("cam", source=SOURCE)
+        await connect(node, peer_of(media))
+        relay = media.relays["cam"]
+        relay.error = OSError("too many open files")
+        relay.peers[0].end("lost")
+        await until(lambda: only(node).error == "internal error")
+        relay.error = None
+        await until(lambda: peer_of(media).state.value == "connecting")
+
+
 async def test_there_is_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cascades, "MAX_CASCADES", 1)
     async with live() as (node, _):
