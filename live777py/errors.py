@@ -7,13 +7,15 @@ whenever a caller, a log line or a test wants to tell two cases apart.
 LiveError
 ├─ NotFound
 │  ├─ StreamNotFound
-│  └─ SessionNotFound
+│  ├─ SessionNotFound
+│  └─ CascadeNotFound
 ├─ Conflict
 │  ├─ AlreadyPublishing, TakeoverPending, NotPublished
 │  ├─ StreamExists, StreamProvisioned
-│  └─ NotAViewer, NoLayers, NoAnswerAwaited, StaleVersion
+│  ├─ NotAViewer, NoLayers, NoAnswerAwaited, StaleVersion
+│  └─ PullExists, Loop
 ├─ Invalid
-│  ├─ InvalidName, InvalidBody
+│  ├─ InvalidName, InvalidBody, InvalidRemote
 │  ├─ InvalidOffer ─ UnusableOffer
 │  ├─ InvalidAnswer, InvalidFragment, VersionRequired
 │  └─ UnsupportedCodec
@@ -23,6 +25,7 @@ LiveError
 ├─ Denied ─ NotPermitted
 └─ Unavailable
    ├─ AtCapacity
+   ├─ BadGateway, GatewayTimeout
    └─ ShuttingDown
 
 A leaf that one part alone raises stands in that part: `rtc/outgoing.py` and `clients/` have such.
@@ -77,6 +80,20 @@ class SessionNotFound(NotFound):
         )
         self.stream = stream
         self.session = session
+
+
+class CascadeNotFound(NotFound):
+    """No cascade has this id, or it belongs to another stream."""
+
+    code = "cascade_not_found"
+
+    def __init__(self, stream: str, cascade: str) -> None:
+        super().__init__(
+            "cascade does not exist: it was deleted, or the URL is not the one that the "
+            "Location header gave"
+        )
+        self.stream = stream
+        self.cascade = cascade
 
 
 class Conflict(LiveError):
@@ -192,6 +209,31 @@ class StaleVersion(Conflict):
         )
 
 
+class PullExists(Conflict):
+    """A stream that is fed by a cascade, or is about to be."""
+
+    code = "pull_exists"
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(
+            f"stream {stream!r} is pulled from another server already: delete that cascade first"
+        )
+        self.stream = stream
+
+
+class Loop(Conflict):
+    """A cascade that leads back to its own stream."""
+
+    code = "loop"
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(
+            f"this cascade leads from stream {stream!r} of this node back to it: it would feed "
+            "itself"
+        )
+        self.stream = stream
+
+
 class Invalid(LiveError):
     """What was sent cannot be used; the message says what and why."""
 
@@ -232,6 +274,12 @@ class InvalidBody(Invalid):
     """A JSON body of the wrong shape."""
 
     code = "invalid_body"
+
+
+class InvalidRemote(Invalid):
+    """The URL or the token of another server's stream cannot be used."""
+
+    code = "invalid_remote"
 
 
 class VersionRequired(Invalid):
@@ -306,6 +354,36 @@ class AtCapacity(Unavailable):
     """A configured bound is reached."""
 
     code = "at_capacity"
+
+
+class BadGateway(Unavailable):
+    """Another server answered with something else than a session; the text has its words.
+
+    Attributes:
+        status: of its answer.
+        body: of its answer, cut.
+    """
+
+    code = "bad_gateway"
+    retry_after: float | None = None
+
+    def __init__(
+        self,
+        message: str,
+        status: int,
+        body: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = body
+        self.retry_after = retry_after
+
+
+class GatewayTimeout(Unavailable):
+    """Another server did not answer, or not in time."""
+
+    code = "gateway_timeout"
 
 
 class ShuttingDown(Unavailable):

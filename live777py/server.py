@@ -206,6 +206,7 @@ def _policy(config: Config) -> Policy:
         create_on_watch=config.strategy.auto_create_whep,
         connect_timeout=config.webrtc.connect_timeout,
         max_sessions=config.webrtc.max_sessions,
+        push_ends_viewers=config.strategy.cascade_push_close_sub,
         stream=_stream_policy(config.strategy),
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import ClassVar, Self
@@ -15,6 +16,7 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
+from live777py.core.remote import shown
 from live777py.errors import Unavailable
 from live777py.protocol.link import LinkedIceServer, ice_servers
 
@@ -27,6 +29,9 @@ MAX_REDIRECTS = 5
 
 #: Seconds that one request may take.
 TIMEOUT = 15.0
+
+#: Says whose cascade an offer is, so that a node knows its own; others ignore it.
+VIA = "Live777py-Via"
 
 _SDP = "application/sdp"
 _REDIRECTS = (307, 308)
@@ -48,7 +53,7 @@ class Refused(Unavailable):
         self, url: str, status: int, body: str, retry_after: float | None = None
     ) -> None:
         line = " ".join(body.split())[:200]
-        super().__init__(f"{url} answered {status}{f': {line}' if line else ''}")
+        super().__init__(f"{shown(url)} answered {status}{f': {line}' if line else ''}")
         self.url = url
         self.status = status
         self.body = body
@@ -61,7 +66,7 @@ class Unreachable(Unavailable):
     code = "unreachable"
 
     def __init__(self, url: str, reason: str) -> None:
-        super().__init__(f"{url}: {reason}")
+        super().__init__(f"{shown(url)}: {reason}")
         self.url = url
 
 
@@ -90,16 +95,24 @@ class SdpClient:
 
     protocol: ClassVar[str] = "SDP over HTTP"
 
-    def __init__(self, token: str | None = None, *, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self,
+        token: str | None = None,
+        *,
+        timeout: float = TIMEOUT,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         """Prepare a client.
 
         Args:
             token: sent as bearer token, also to where a server redirects: 307 and 308 are how
                 a node of a cluster hands a client to another one.
             timeout: seconds that a request may take, redirects included.
+            headers: sent with every offer, redirected or not.
         """
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._timeout = timeout
+        self._post_headers = dict(headers or {})
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -156,7 +169,12 @@ class SdpClient:
         return self._http
 
     async def _post(self, url: str, offer: str) -> SdpSession:
-        headers = {**self._headers, "Content-Type": _SDP, "Accept": _SDP}
+        headers = {
+            **self._headers,
+            **self._post_headers,
+            "Content-Type": _SDP,
+            "Accept": _SDP,
+        }
         for _ in range(MAX_REDIRECTS + 1):
             # aiohttp drops the token when it follows to another host.
             async with self._client.post(

@@ -16,6 +16,7 @@ from live777py.core.events import Subscription
 from live777py.core.live import Live
 from live777py.core.model import (
     Answered,
+    CascadeInfo,
     IfMatch,
     Restarted,
     Role,
@@ -126,17 +127,17 @@ class Caller:
     client: Client = Client()
     admission: Admission | None = None
 
-    async def publish(self, name: str, offer: str) -> Answered:
+    async def publish(self, name: str, offer: str, via: str = "") -> Answered:
         """Begin a publisher's session."""
         self.grant.require(Right.PUBLISH, name)
         await self._admit(Role.PUBLISH, name)
-        return await self.live.publish(name, offer)
+        return await self.live.publish(name, offer, via)
 
-    async def subscribe(self, name: str, offer: str | None) -> Answered:
+    async def subscribe(self, name: str, offer: str | None, via: str = "") -> Answered:
         """Begin a viewer's session."""
         self.grant.require(Right.SUBSCRIBE, name)
         await self._admit(Role.SUBSCRIBE, name)
-        return await self.live.subscribe(name, offer)
+        return await self.live.subscribe(name, offer, via)
 
     def accept(self, name: str, session_id: str, answer: str) -> None:
         """Answer an offer of ours."""
@@ -207,6 +208,28 @@ class Caller:
         """End a stream."""
         self.grant.require(Right.MANAGE, name)
         await self.live.delete_stream(name)
+
+    async def cascade(
+        self, name: str, *, source: str, target: str, token: str
+    ) -> CascadeInfo:
+        """Have a stream pulled or pushed."""
+        self.grant.require(Right.MANAGE, name)
+        return await self.live.cascade(name, source=source, target=target, token=token)
+
+    def cascades(self, name: str | None = None) -> list[CascadeInfo]:
+        """The cascades of a stream, or of the node."""
+        self.grant.require(Right.MANAGE, ANY_STREAM if name is None else name)
+        return self.live.cascades(name)
+
+    def cascade_info(self, name: str, cascade_id: str) -> CascadeInfo:
+        """One cascade."""
+        self.grant.require(Right.MANAGE, name)
+        return self.live.cascade_info(name, cascade_id)
+
+    async def end_cascade(self, name: str, cascade_id: str) -> None:
+        """Delete a cascade."""
+        self.grant.require(Right.MANAGE, name)
+        await self.live.end_cascade(name, cascade_id)
 
     def events(self) -> AbstractContextManager[Subscription]:
         """What happens on the node from now on."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import logging
+import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
 from live777py.aio.scope import TaskScope
+from live777py.core.cascades import Cascades, Wish
 from live777py.core.events import Event, Events, EventType
 from live777py.core.model import (
     NO_TALLY,
     Answered,
+    CascadeInfo,
     IfMatch,
     MediaCounters,
     Restarted,
@@ -25,12 +29,15 @@ from live777py.core.model import (
     StreamName,
     Tally,
 )
-from live777py.core.ports import Media, PeerGone
+from live777py.core.ports import Ending, Media, PeerGone
+from live777py.core.remote import Remote, shown
 from live777py.core.stream import Session, Stream, StreamPolicy, now_ms, stream_name
 from live777py.errors import (
     AtCapacity,
     InvalidFragment,
+    InvalidRemote,
     LiveError,
+    Loop,
     NoAnswerAwaited,
     NoLayers,
     NotAViewer,
@@ -64,6 +71,7 @@ class Policy:
         connect_timeout: seconds in which a session must have its media connected.
         max_sessions: of all streams together.
         list_ended: seconds for which sessions are listed that have ended.
+        push_ends_viewers: whether the viewers of a stream are sent away once it is pushed.
         stream: the rules of streams that have none of their own.
     """
 
@@ -72,6 +80,7 @@ class Policy:
     connect_timeout: float = 15.0
     max_sessions: int = 4_096
     list_ended: float = 30.0
+    push_ends_viewers: bool = False
     stream: StreamPolicy = field(default_factory=StreamPolicy)
 
 
@@ -95,6 +104,9 @@ class Live:
         #: What streams counted that are no more.
         self._past = NO_TALLY
         self._scope = TaskScope()
+        self._cascades = Cascades(self._scope, self._open, self._after)
+        #: What others can neither guess nor connect with the name of a stream.
+        self._node = secrets.token_bytes(16)
         self._closing = False
         self._told = 0
         self.events = Events()
@@ -131,30 +143,40 @@ class Live:
 
     # Sessions
 
-    async def publish(self, name: str, offer: str) -> Answered:
+    async def publish(self, name: str, offer: str, via: str = "") -> Answered:
         """Answer a publisher's offer and keep its session until it ends.
 
+        Args:
+            name: of the stream.
+            offer: the SDP.
+            via: whose cascade this is, if it is one's.
+
         Raises:
+            Loop: it is a cascade of this very stream.
             Invalid: the name or the offer cannot be used.
             StreamNotFound: there is no such stream and the policy does not create it.
             Conflict: the stream has a publisher that does not make room.
             Unavailable: the server is full or about to stop.
         """
+        self._refuse_loop(name, via)
         return await self._begin(Role.PUBLISH, name, offer)
 
-    async def subscribe(self, name: str, offer: str | None) -> Answered:
+    async def subscribe(self, name: str, offer: str | None, via: str = "") -> Answered:
         """Answer a viewer's offer, or make one for it, and keep its session until it ends.
 
         Args:
             name: of the stream.
             offer: None where the client wants ours, to be answered by `accept` within 30 s.
+            via: whose cascade this is, if it is one's.
 
         Raises:
+            Loop: it is a cascade of this very stream.
             Invalid: the name or the offer cannot be used, or no codec is in common.
             StreamNotFound: there is no such stream and the policy does not create it.
             NotPublished: nobody publishes, and the policy does not let viewers wait.
             Unavailable: the server or the stream is full, or the server is about to stop.
         """
+        self._refuse_loop(name, via)
         return await self._begin(Role.SUBSCRIBE, name, offer)
 
     def accept(self, name: str, session_id: str, answer: str) -> None:
@@ -283,6 +305,75 @@ class Live:
             raise SessionNotFound(name, session_id)
         return session
 
+    # Cascades
+
+    async def cascade(
+        self, name: str, *, source: str = "", target: str = "", token: str = ""
+    ) -> CascadeInfo:
+        """Have a stream pulled from another server, or pushed to one, until that is deleted.
+
+        Returns when the other server has made a session. What is lost later is tried again.
+
+        Args:
+            name: of the stream; a pull makes it where there is none.
+            source: URL of a WHEP endpoint.
+            target: URL of a WHIP endpoint; one of the two is "".
+            token: for the other server, with or without "Bearer".
+
+        Raises:
+            InvalidRemote: neither URL is given, or both are; or it cannot be used.
+            StreamNotFound: there is no such stream to be pushed, or none may be made.
+            Conflict: a pull of a stream that is published; a loop; nothing to be pushed.
+            BadGateway, GatewayTimeout: what the other server said, or that it said nothing.
+            Unavailable: the server is full or about to stop.
+        """
+        if bool(source) == bool(target):
+            raise InvalidRemote(
+                "sourceUrl (to pull from) and targetUrl (to push to) are both "
+                + ("given: give one" if source else "missing: give one")
+            )
+        role = Role.PUBLISH if source else Role.SUBSCRIBE
+        checked = stream_name(name)
+        remote = Remote.parse(source or target, token)
+        remote = replace(remote, via=self._mark(checked))
+        if self._closing:
+            raise ShuttingDown
+        stream = self._streams.get(checked)
+        if stream is None:
+            if role is Role.SUBSCRIBE or not self._policy.create_on_publish:
+                raise StreamNotFound(name)
+            stream = self._create(checked, self._policy.stream)
+        try:
+            info = await self._cascades.begin(stream, role, remote)
+        finally:
+            # One that was made for a pull which was refused at once.
+            self._after(stream)
+        if role is Role.SUBSCRIBE and self._policy.push_ends_viewers:
+            for viewer in tuple(stream.viewers.values()):
+                if viewer.remote is None:
+                    viewer.peer.end("the stream is pushed to another server", "pushed")
+        return info
+
+    def cascades(self, name: str | None = None) -> list[CascadeInfo]:
+        """The cascades of a stream, or of all; none for a stream that does not exist."""
+        return self._cascades.of(name)
+
+    def cascade_info(self, name: str, cascade_id: str) -> CascadeInfo:
+        """One cascade.
+
+        Raises:
+            CascadeNotFound: it was deleted, or never was one of this stream.
+        """
+        return self._cascades.one(name, cascade_id)
+
+    async def end_cascade(self, name: str, cascade_id: str) -> None:
+        """Delete a cascade; returns when its session has ended. Viewers stay.
+
+        Raises:
+            CascadeNotFound: it was deleted, or never was one of this stream.
+        """
+        await self._cascades.end(name, cascade_id)
+
     # Streams
 
     def streams(self) -> list[StreamInfo]:
@@ -337,6 +428,7 @@ class Live:
         self._remove(stream, "the stream was deleted", "stream_deleted")
         for session in sessions:
             await session.ended.wait()
+        await self._cascades.end_all(stream)
 
     # Numbers
 
@@ -369,15 +461,41 @@ class Live:
         # From here to scope.start there is no await: the place in the stream is taken before
         # anybody else can run, and _run gives it back however it ends.
         session = self._attach(role, stream_name(name))
+        sdp = await self._start(session, offer)
+        return Answered(session.id, sdp, session.peer.version)
+
+    async def _start(self, session: Session, offer: str | None) -> str:
         try:
-            sdp = await self._scope.start(self._run, session, offer)
+            return await self._scope.start(self._run, session, offer)
         finally:
             # A task that was cancelled before its first step has run no line of _run.
             if session.id in self._sessions and not session.has_begun:
                 self._detach(session)
-        return Answered(session.id, sdp, session.peer.version)
 
-    def _attach(self, role: Role, name: StreamName) -> Session:
+    async def _open(self, wish: Wish) -> Session:
+        """A session at another server, as `Cascades` wants it."""
+        self._check_room()
+        if wish.stream.is_removed:
+            raise StreamNotFound(wish.stream.name)
+        session = wish.stream.attach_remote(wish.role, wish.remote)
+        self._sessions[session.id] = session
+        session.cascade = wish.cascade
+        wish.attempt(session)
+        self._after(session.stream)
+        await self._start(session, None)
+        return session
+
+    def _mark(self, name: str) -> str:
+        """What this node's cascades of a stream carry with them, unlike all others'."""
+        return hashlib.blake2b(
+            name.encode(), key=self._node, digest_size=16
+        ).hexdigest()
+
+    def _refuse_loop(self, name: str, via: str) -> None:
+        if via and via == self._mark(name):
+            raise Loop(name)
+
+    def _check_room(self) -> None:
         if self._closing:
             raise ShuttingDown
         if len(self._sessions) >= self._policy.max_sessions:
@@ -385,6 +503,9 @@ class Live:
                 f"the server has {self._policy.max_sessions} sessions, as many as "
                 "[webrtc] max_sessions allows"
             )
+
+    def _attach(self, role: Role, name: StreamName) -> Session:
+        self._check_room()
         stream = self._streams.get(name)
         if stream is None:
             self._may_create(role, name)
@@ -456,7 +577,8 @@ class Live:
     def _after(self, stream: Stream) -> None:
         """See to a stream's end after something has changed."""
         if stream.is_removed:
-            if stream.is_idle:
+            # Once: a cascade of it may end after its last session.
+            if stream.is_idle and stream in self._leaving:
                 self._leaving.discard(stream)
                 self._past += stream.tally()
                 stream.relay.close()
@@ -469,7 +591,7 @@ class Live:
             loop = asyncio.get_running_loop()
             delay = max(0.0, deadline - time.monotonic())
             stream.timer = loop.call_later(delay, self._expire, stream)
-        elif stream.is_idle and not stream.is_kept:
+        elif stream.is_idle and not (stream.is_kept or stream.cascades):
             self._remove(stream, "its last session has ended", "ended")
 
     def _expire(self, stream: Stream) -> None:
@@ -491,6 +613,7 @@ class Live:
         if stream.timer is not None:
             stream.timer.cancel()
             stream.timer = None
+        self._cascades.stop_all(stream, reason, cause)
         for session in tuple(stream.sessions):
             session.peer.end(reason, cause)
         self._tell(EventType.STREAM_DOWN, stream, reason=reason)
@@ -524,6 +647,7 @@ class Live:
             reason, cause = str(refused), refused.code
             raise
         finally:
+            session.ending = Ending(reason, cause)
             self._detach(session, reason, cause)
             if session.is_answered:
                 seconds = time.monotonic() - began
@@ -567,6 +691,7 @@ class Live:
             session,
             elapsed=elapsed,
         )
+        self._cascades.connected(session)
 
     def _tell(
         self,
@@ -598,7 +723,14 @@ class Live:
 
 
 async def _negotiate(session: Session, offer: str | None) -> str:
-    """The answer to a client's offer, or an offer for one that made none."""
+    """The answer to a client's offer, or an offer for one that made none.
+
+    Of a session at another server, its URL there.
+    """
+    if session.remote is not None and session.cascade is not None:
+        url = await session.remote.open()
+        session.cascade = replace(session.cascade, session_url=shown(url))
+        return url
     if offer is not None:
         return await session.peer.answer(offer)
     if session.viewer is None:

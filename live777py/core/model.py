@@ -11,6 +11,7 @@ from live777py.protocol.codecs import Codec
 
 StreamName = NewType("StreamName", str)
 SessionId = NewType("SessionId", str)
+CascadeId = NewType("CascadeId", str)
 
 #: Milliseconds since the epoch.
 Milliseconds = int
@@ -47,6 +48,15 @@ class Cascade:
     source_url: str = ""
     target_url: str = ""
     session_url: str = ""
+
+
+class CascadeState(enum.Enum):
+    """What a cascade is doing."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    #: It was lost or refused, and is tried again after a while.
+    WAITING = "waiting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +106,32 @@ class SessionInfo:
     left_at: Milliseconds = 0
     traffic: Traffic = NO_TRAFFIC
     cascade: Cascade | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CascadeInfo:
+    """A stream's connection to another server, which is made again when it is lost.
+
+    Attributes:
+        stream: of this node.
+        created_at: when it was asked for.
+        since: when it came into its state.
+        attempts: to connect, since it last was connected.
+        error: why the latest attempt failed or the connection was lost; "" for never.
+        session: of this node, None while there is none.
+        traffic: of all its sessions.
+    """
+
+    id: CascadeId
+    stream: StreamName
+    cascade: Cascade
+    state: CascadeState
+    created_at: Milliseconds
+    since: Milliseconds
+    attempts: int
+    error: str
+    session: SessionId | None
+    traffic: Traffic = NO_TRAFFIC
 
 
 @dataclass(frozen=True, slots=True)

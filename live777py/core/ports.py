@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 from live777py.core.model import MediaCounters, PeerState, Traffic
+from live777py.core.remote import Remote
 from live777py.protocol.codecs import Codec, Kind
 
 
@@ -135,6 +136,25 @@ class ViewerPeer(Peer, Protocol):
         """Send no more of this kind, or send it again; one that it never had is fine."""
 
 
+class RemotePeer(Peer, Protocol):
+    """A peer that we open to another server.
+
+    The order is: enter, `open`, `connected`, `gone`, leave. Leaving ends the session at the other
+    server too.
+    """
+
+    async def open(self) -> str:
+        """Make the session at the other server, in a bounded time; returns its URL.
+
+        Raises:
+            BadGateway: the other server refused, or its answer cannot be used.
+            GatewayTimeout: it did not answer.
+            Loop: it is this node, and the stream is the same.
+            NotPublished: there is nothing to be pushed.
+            PeerGone: the peer was ended meanwhile.
+        """
+
+
 class Relay(Protocol):
     """The tracks of one stream, which live as long as the stream does."""
 
@@ -150,6 +170,12 @@ class Relay(Protocol):
 
     def viewer(self) -> ViewerPeer:
         """A peer that is sent these tracks."""
+
+    def source(self, remote: Remote) -> RemotePeer:
+        """A peer that takes its media from another server (WHEP), else like a publisher."""
+
+    def sink(self, remote: Remote) -> RemotePeer:
+        """A peer that sends these tracks to another server (WHIP)."""
 
     def close(self) -> None:
         """Free the tracks; their peers have ended."""

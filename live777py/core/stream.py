@@ -24,7 +24,8 @@ from live777py.core.model import (
     Tally,
     Traffic,
 )
-from live777py.core.ports import Peer, Relay, ViewerPeer
+from live777py.core.ports import Ending, Peer, Relay, RemotePeer, ViewerPeer
+from live777py.core.remote import Remote
 from live777py.errors import (
     AlreadyPublishing,
     AtCapacity,
@@ -107,6 +108,9 @@ class Session:
     Attributes:
         viewer: the peer of a viewer, None for a publisher's.
         awaits_answer: the offer was ours, and the client has not answered it yet.
+        remote: the peer of a session that we opened at another server.
+        connected_at: when it was connected, 0 if it never was.
+        ending: how it ended, once it has.
         deadline: until when it must be connected, while it is not.
         past_ufrags: of the client, from before its ICE restarts.
     """
@@ -118,6 +122,9 @@ class Session:
     id: SessionId = field(default_factory=lambda: SessionId(secrets.token_hex(16)))
     created_at: Milliseconds = field(default_factory=now_ms)
     cascade: Cascade | None = None
+    remote: RemotePeer | None = None
+    connected_at: Milliseconds = 0
+    ending: Ending | None = None
     has_begun: bool = False
     is_answered: bool = False
     is_connected: bool = False
@@ -203,6 +210,9 @@ class Stream:
     Attributes:
         is_kept: it stays when its last session ends, since somebody asked for it.
         is_provisioned: the configuration asked for it.
+        cascades: how many wishes there are to have it pulled or pushed; while there is one the
+            stream stays.
+        pulls: how many of them are to have it pulled.
         is_removed: it has no name any more, only sessions that are about to end.
         timer: of `Live`, for when the stream is due to end by itself.
     """
@@ -223,6 +233,8 @@ class Stream:
         self.is_kept = is_kept
         self.is_provisioned = is_provisioned
         self.is_removed = False
+        self.cascades = 0
+        self.pulls = 0
         self.timer: asyncio.TimerHandle | None = None
         self.publisher: Session | None = None
         self.successor: Session | None = None
@@ -251,13 +263,19 @@ class Stream:
 
     @property
     def deadline(self) -> float | None:
-        """When it is due to end by itself, on the monotonic clock; None for never."""
+        """When it is due to end by itself, on the monotonic clock; None for never.
+
+        Whoever waits for the other server of a pull waits for a publisher that will return.
+        """
         if self.is_provisioned and self.is_idle:
             return None
         due = [
             side.empty_since + patience
             for side, patience in (
-                (self._published, self.policy.delete_unpublished),
+                (
+                    self._published,
+                    None if self.pulls else self.policy.delete_unpublished,
+                ),
                 (self._watched, self.policy.delete_unwatched),
             )
             if side.empty_since is not None and patience is not None
@@ -279,13 +297,38 @@ class Stream:
             return self._attach_publisher()
         if self.policy.refuse_waiting and not self.relay.codecs:
             raise NotPublished(self.name)
+        self._check_room()
+        viewer = self.relay.viewer()
+        return self._add_viewer(Session(role, self, viewer, viewer))
+
+    def attach_remote(self, role: Role, remote: Remote) -> Session:
+        """Take a place for a session that we open at another server.
+
+        Raises:
+            AlreadyPublishing: somebody publishes; such a session takes nobody's place.
+            AtCapacity: the stream has as many viewers as it may have.
+        """
+        if self.is_provisioned and self.is_idle:
+            self.stand_by()
+        if role is Role.PUBLISH:
+            if self.publisher is not None:
+                raise AlreadyPublishing(self.name)
+            peer = self.relay.source(remote)
+            self.publisher = Session(role, self, peer, remote=peer)
+            self._published.occupy()
+            return self.publisher
+        self._check_room()
+        peer = self.relay.sink(remote)
+        return self._add_viewer(Session(role, self, peer, remote=peer))
+
+    def _check_room(self) -> None:
         if len(self.viewers) >= self.policy.max_viewers:
             raise AtCapacity(
                 f"stream {self.name!r} has {self.policy.max_viewers} viewers, as many as "
                 "[strategy] each_stream_max_sub allows"
             )
-        viewer = self.relay.viewer()
-        session = Session(role, self, viewer, viewer)
+
+    def _add_viewer(self, session: Session) -> Session:
         self.viewers[session.id] = session
         self._watched.occupy()
         return session
@@ -317,6 +360,7 @@ class Stream:
     def promote(self, session: Session) -> Session | None:
         """Note that a session is connected; the publisher whose place it has taken, if any."""
         session.is_connected = True
+        session.connected_at = now_ms()
         if session is not self.successor:
             return None
         replaced = self.publisher

@@ -14,7 +14,8 @@ from typing import Self
 
 from live777py.config import Webrtc
 from live777py.core.model import MediaCounters
-from live777py.core.ports import Media, Peer, Relay, ViewerPeer
+from live777py.core.ports import Media, Peer, Relay, RemotePeer, ViewerPeer
+from live777py.core.remote import Remote
 from live777py.protocol.codecs import Codec, Kind
 from live777py.relay.cfuncs import COMPILED
 from live777py.relay.plane import Plane
@@ -26,6 +27,7 @@ from live777py.rtc.counters import media_counters
 from live777py.rtc.dtls import Certificate
 from live777py.rtc.peer import Resources
 from live777py.rtc.publisher import Publisher
+from live777py.rtc.remote import Sink, Source
 from live777py.rtc.reports import WallClock
 from live777py.rtc.tracks import StreamTracks
 from live777py.rtc.transport import Transport
@@ -135,6 +137,14 @@ class StreamRelay(Relay):
     def viewer(self) -> ViewerPeer:
         """A peer that is sent the tracks."""
         return Viewer(self._resources, self._tracks)
+
+    def source(self, remote: Remote) -> RemotePeer:
+        """A peer whose media goes into the tracks, opened by us at another server."""
+        return Source(self._resources, self._tracks, remote)
+
+    def sink(self, remote: Remote) -> RemotePeer:
+        """A peer that is sent the tracks, opened by us at another server."""
+        return Sink(self._resources, self._tracks, remote)
 
     def close(self) -> None:
         """Free the tracks; their peers have ended."""

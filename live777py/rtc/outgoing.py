@@ -151,6 +151,7 @@ class OutgoingPeer:
         cname: str = "live777py",
         on_rtp: Callable[[bytes], None] | None = None,
         on_rtcp: Callable[[bytes], None] | None = None,
+        on_closed: Callable[[str], None] | None = None,
     ) -> None:
         """Prepare a peer; nothing is opened yet.
 
@@ -164,6 +165,7 @@ class OutgoingPeer:
             cname: the name of what we send.
             on_rtp: takes decrypted RTP packets.
             on_rtcp: takes decrypted compound RTCP packets.
+            on_closed: told once why the connection has ended, whoever ended it.
         """
         self.answer: Answer | None = None
         self.keys: SrtpKeys | None = None
@@ -172,6 +174,7 @@ class OutgoingPeer:
         self._cname = cname
         self._on_rtp = on_rtp
         self._on_rtcp = on_rtcp
+        self._on_closed = on_closed
         loopback = None
         if is_loopback(target):
             loopback = "127.0.0.1" if target.lower() == "localhost" else target
@@ -406,6 +409,8 @@ class OutgoingPeer:
         if not self._gone.is_set():
             self._reason = reason
             self._gone.set()
+            if self._on_closed is not None:
+                self._on_closed(reason)
 
 
 class _Ice(aioice.Connection):

@@ -162,9 +162,7 @@ class RtcPeer(Peer):
 
     async def __aenter__(self) -> Self:
         self._id = self._plane.add_peer()
-        self._agent = IceAgent(self._plane, self._id, activity=self._last_received)
-        self._ufrags = self._agent.ufrags
-        self._resources.transport.register(self._id, self._agent.ufrag, self)
+        self._register()
         return self
 
     async def __aexit__(
@@ -179,8 +177,7 @@ class RtcPeer(Peer):
             self._passed = self._count()
             self._bitrate = 0
             self._leave()
-            if self._dtls is not None:
-                await finish(self._dtls.aclose)
+            await self._say_goodbye()
         finally:
             self._resources.transport.unregister(self._id)
             self._plane.remove_peer(self._id)
@@ -259,9 +256,7 @@ class RtcPeer(Peer):
             async with asyncio.timeout(None) as self._connecting:
                 if self._ending.done():
                     raise PeerGone(*self._ending.result())
-                await self._negotiated
-                await self._reachable
-                keys = await self._handshake()
+                keys = await self._establish()
         except TimeoutError:
             raise PeerGone(*self._ending.result()) from None
         finally:
@@ -285,6 +280,25 @@ class RtcPeer(Peer):
             self._ending.set_result(Ending(reason, cause))
             if self._connecting is not None:
                 self._connecting.reschedule(self._loop.time())
+
+    # What peers that we open ourselves do differently.
+
+    def _register(self) -> None:
+        """Have the transport hand over what comes for this peer."""
+        self._agent = IceAgent(self._plane, self._id, activity=self._last_received)
+        self._ufrags = self._agent.ufrags
+        self._resources.transport.register(self._id, self._agent.ufrag, self)
+
+    async def _establish(self) -> SrtpKeys:
+        """Find a path and shake hands."""
+        await self._negotiated
+        await self._reachable
+        return await self._handshake()
+
+    async def _say_goodbye(self) -> None:
+        """Tell the other side; not to be cut short by a cancellation."""
+        if self._dtls is not None:
+            await finish(self._dtls.aclose)
 
     # What publishers and viewers do differently.
 

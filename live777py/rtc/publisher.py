@@ -68,11 +68,15 @@ class Publisher(RtcPeer):
     ) -> tuple[str, RemoteParameters]:
         answer = answer_publisher(offer, local)
         for media in answer.media:
-            self._media[media.kind] = media
-            self._losses[media.kind] = Losses(may_request="nack" in media.feedback)
+            self._expect(media)
         self._first_mid = answer.media[0].mid
         self._may_reduce = answer.remote.rtcp_rsize
         return answer.sdp, answer.remote
+
+    def _expect(self, media: ReceivedMedia) -> None:
+        """This was agreed."""
+        self._media[media.kind] = media
+        self._losses[media.kind] = Losses(may_request="nack" in media.feedback)
 
     def _prepare(self) -> None:
         # Only now: who never connects must change nothing, neither what viewers are promised nor
@@ -95,6 +99,10 @@ class Publisher(RtcPeer):
         if identifier:
             self._plane.set_transport_cc(self._id, identifier)
             self._congestion = TransportWideFeedback(ssrc)
+        self._take_over(media)
+
+    def _take_over(self, media: tuple[ReceivedMedia, ...]) -> None:
+        """From now on this is what the stream carries."""
         self._tracks.begin(self, media)
 
     def _bind(self, media: ReceivedMedia) -> None:

@@ -62,6 +62,8 @@ class _Registration:
     def __init__(self, receiver: PeerReceiver) -> None:
         self.receiver = receiver
         self.ufrags: set[str] = set()
+        #: Whether it has a socket of its own, by which nothing comes for others.
+        self.has_socket = False
         self.has_failed = False
 
 
@@ -134,6 +136,14 @@ class Transport:
             raise ValueError(f"peer {peer} is registered already")
         registration = _Registration(receiver)
         self._link(registration, ufrag)
+        self._peers[peer] = registration
+
+    def register_own(self, peer: PeerId, receiver: PeerReceiver) -> None:
+        """Hand all packets of a peer with a socket of its own to `receiver`, STUN too."""
+        if peer in self._peers:
+            raise ValueError(f"peer {peer} is registered already")
+        registration = _Registration(receiver)
+        registration.has_socket = True
         self._peers[peer] = registration
 
     def add_ufrag(self, peer: PeerId, ufrag: str) -> None:
@@ -216,18 +226,18 @@ class Transport:
         if packet.kind is Control.KEY_FRAME:
             self._key_frame(packet)
             return
-        if packet.kind is Control.STUN:
+        registration = self._peers.get(packet.peer)
+        has_socket = registration is not None and registration.has_socket
+        if packet.kind is Control.STUN and not has_socket:
             ufrag = local_ufrag(packet.data)
             registration = None if ufrag is None else self._ufrags.get(ufrag)
             if registration is None:
                 # Indications and responses, which an ICE-lite agent has no use for, end here too.
                 self._unknown_ufrag += 1
                 return
-        else:
-            registration = self._peers.get(packet.peer)
-            if registration is None:
-                self._unknown_peer += 1
-                return
+        elif registration is None:
+            self._unknown_peer += 1
+            return
         try:
             _deliver(registration.receiver, packet)
         except Exception:

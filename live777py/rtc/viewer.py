@@ -85,9 +85,20 @@ class Viewer(RtcPeer, ViewerPeer):
 
     async def offer(self) -> str:
         """Offer what is being published, or all codecs while nobody publishes."""
+        self._offered = await self._published()
+        return write_offer(
+            self._offered,
+            self._local(),
+            session=secrets.randbits(62),
+            cname=self._tracks.cname,
+            is_lite=True,
+        )
+
+    async def _published(self) -> tuple[OutgoingMedia, ...]:
+        """The sections of an offer of ours."""
         await self._tracks.described()
         source = self._tracks.source
-        self._offered = tuple(
+        return tuple(
             OutgoingMedia(
                 kind,
                 WATCHED[kind] if source is None else (source[kind],),
@@ -97,13 +108,6 @@ class Viewer(RtcPeer, ViewerPeer):
             for kind, track in self._tracks.tracks.items()
             if source is None or kind in source
         )
-        return write_offer(
-            self._offered,
-            self._local(),
-            session=secrets.randbits(62),
-            cname=self._tracks.cname,
-            is_lite=True,
-        )
 
     def accept(self, answer: str) -> None:
         """Take the answer to our offer.
@@ -112,7 +116,7 @@ class Viewer(RtcPeer, ViewerPeer):
             InvalidAnswer: it is malformed or accepts nothing.
         """
         read = read_answer(answer, self._offered)
-        self._media = {m.kind: _sent(m) for m in read.media if m.is_accepted}
+        self._media = {m.kind: sent_media(m) for m in read.media if m.is_accepted}
         self._agreed(
             RemoteParameters(
                 ufrag=read.ufrag,
@@ -283,7 +287,7 @@ class Viewer(RtcPeer, ViewerPeer):
         return None
 
 
-def _sent(media: AnsweredMedia) -> SentMedia:
+def sent_media(media: AnsweredMedia) -> SentMedia:
     """What the answer to our offer lets us send."""
     repairs = {repaired: rtx for rtx, repaired in media.rtx.items()}
     first = next(iter(media.codecs))

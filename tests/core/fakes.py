@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from live777py.core.model import NO_TRAFFIC, MediaCounters, PeerState, Traffic
 from live777py.core.ports import Ending, PeerGone
+from live777py.core.remote import Remote
 from live777py.errors import AtCapacity
 from live777py.protocol.codecs import Codec, Kind
 
 OPUS = Codec("audio", "opus", 48_000, 2)
+P = TypeVar("P", bound="FakePeer")
 
 
 class FakePeer:
@@ -102,6 +104,20 @@ class FakePeer:
         self._connected.set()
 
 
+class FakeRemotePeer(FakePeer):
+    """The other server accepts at once, unless there is an error."""
+
+    def __init__(self, remote: Remote) -> None:
+        super().__init__()
+        self.remote = remote
+
+    async def open(self) -> str:
+        if self.error is not None:
+            raise self.error
+        self.state = PeerState.CONNECTING
+        return "http://hidden@there/session/x?hidden"
+
+
 class FakeRelay:
     """Tracks of a stream that carry nothing."""
 
@@ -117,8 +133,16 @@ class FakeRelay:
     def viewer(self) -> FakePeer:
         return self._peer()
 
+    def source(self, remote: Remote) -> FakeRemotePeer:
+        return self._add(FakeRemotePeer(remote))
+
+    def sink(self, remote: Remote) -> FakeRemotePeer:
+        return self._add(FakeRemotePeer(remote))
+
     def _peer(self) -> FakePeer:
-        peer = FakePeer()
+        return self._add(FakePeer())
+
+    def _add(self, peer: P) -> P:
         peer.error = self.error
         self.peers.append(peer)
         return peer

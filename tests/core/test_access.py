@@ -41,13 +41,20 @@ VERBS: dict[str, tuple[Callable[[Caller], Any], set[Right]]] = {
     "stream": (lambda c: c.stream("cam"), set(Right)),
     "create_stream": (lambda c: c.create_stream("cam"), {Right.MANAGE}),
     "delete_stream": (lambda c: c.delete_stream("cam"), {Right.MANAGE}),
+    "cascade": (
+        lambda c: c.cascade("cam", source="", target="", token=""),
+        {Right.MANAGE},
+    ),
+    "cascade_info": (lambda c: c.cascade_info("cam", "c"), {Right.MANAGE}),
+    "end_cascade": (lambda c: c.end_cascade("cam", "c"), {Right.MANAGE}),
+    "cascades": (lambda c: c.cascades(), {Right.MANAGE}),
     "stream_events": (lambda c: c.stream_events("cam"), {Right.SUBSCRIBE}),
     "streams": (lambda c: c.streams(), {Right.MANAGE}),
     "events": (lambda c: c.events(), {Right.MANAGE}),
 }
 
 #: Verbs that are about the node, for which a grant for one stream does not do.
-NODE = {"streams", "events"}
+NODE = {"streams", "events", "cascades"}
 
 
 async def is_refused(verb: str, grant: Grant) -> bool:

@@ -89,6 +89,27 @@ async def turns(count: int = 3) -> None:
         await asyncio.sleep(0)
 
 
+async def test_a_peer_with_its_own_socket_gets_all_that_comes_by_it(
+    source: Source,
+) -> None:
+    one, two = Receiver(), Receiver()
+    with Transport(source) as transport:
+        transport.register_own(ONE, one)
+        transport.register(TWO, "second", two)
+        with pytest.raises(ValueError, match="registered already"):
+            transport.register_own(ONE, one)
+        for kind in (Control.STUN, Control.DTLS, Control.RTCP):
+            source.put(kind, b"\1\1", peer=ONE)
+        source.put(Control.STUN, check("second"), peer=ONE)
+        await turns()
+        assert [kind for kind, _ in one.got] == ["stun", "stun", "dtls", "rtcp"]
+        assert two.got == []
+        transport.unregister(ONE)
+        source.put(Control.STUN, check("second"), peer=ONE)
+        await turns()
+        assert len(two.got) == 1
+
+
 async def test_checks_go_to_the_peer_that_they_name(source: Source) -> None:
     one, two = Receiver(), Receiver()
     with Transport(source) as transport:

@@ -10,6 +10,7 @@ from aiohttp import web
 from live777py.api.front import Front
 from live777py.api.metrics.registry import Metrics
 from live777py.api.native import (
+    cascades,
     endpoints,
     feeds,
     layers,
@@ -27,8 +28,11 @@ from live777py.config import IceServer, Strategy
 from live777py.core.access import Admission
 from live777py.core.live import Live
 from live777py.errors import (
+    BadGateway,
+    GatewayTimeout,
     InvalidBody,
     LiveError,
+    Loop,
     StaleVersion,
     UnsupportedCodec,
     UnusableOffer,
@@ -43,6 +47,10 @@ STATUSES: dict[type[LiveError], HTTPStatus] = {
     InvalidBody: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnsupportedCodec: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnusableOffer: HTTPStatus.UNPROCESSABLE_ENTITY,
+    BadGateway: HTTPStatus.BAD_GATEWAY,
+    GatewayTimeout: HTTPStatus.GATEWAY_TIMEOUT,
+    # RFC 5842 section 7.2.
+    Loop: HTTPStatus.LOOP_DETECTED,
 }
 #: WHEP says that nothing acceptable can be sent (draft-ietf-wish-whep-03 section 4.3.2).
 WHEP_STATUSES = {**STATUSES, UnsupportedCodec: HTTPStatus.NOT_ACCEPTABLE}
@@ -76,7 +84,17 @@ def create_app(
     app[node.STRATEGY] = strategy
     app[LINKS] = ice_links(ice_servers)
     app[ADMISSION] = () if admission is None else (admission,)
-    for part in (endpoints, sessions, layers, watching, streams, feeds, node, openapi):
+    for part in (
+        endpoints,
+        sessions,
+        layers,
+        watching,
+        streams,
+        cascades,
+        feeds,
+        node,
+        openapi,
+    ):
         part.add_routes(app)
     counted = Metrics(
         live,

@@ -18,6 +18,7 @@ from live777py.api.native.links import (
 )
 from live777py.api.native.names import name_in_path, session_path
 from live777py.api.native.watching import EVENT_NAMES
+from live777py.clients.sdp_session import VIA
 from live777py.core.access import Right
 from live777py.core.model import Answered
 from live777py.protocol.sdpfrag import MEDIA_TYPE as FRAGMENT_TYPE
@@ -35,7 +36,7 @@ async def publish(request: web.Request) -> web.Response:
     """`POST /whip/{stream}`: an SDP offer to publish (RFC 9725 section 4.2)."""
     name = name_in_path(request)
     offer = await read_sdp(request)
-    answered = await caller(request).publish(name, offer)
+    answered = await caller(request).publish(name, offer, _via(request))
     return _session_response(request, name, answered, HTTPStatus.CREATED)
 
 
@@ -47,7 +48,7 @@ async def subscribe(request: web.Request) -> web.Response:
     """
     name = name_in_path(request)
     offer = await read_sdp(request) if await has_body(request) else None
-    answered = await caller(request).subscribe(name, offer)
+    answered = await caller(request).subscribe(name, offer, _via(request))
     status = HTTPStatus.NOT_ACCEPTABLE if offer is None else HTTPStatus.CREATED
     response = _session_response(request, name, answered, status)
     events = extension_link(
@@ -85,6 +86,11 @@ def option_links(request: web.Request) -> tuple[str, ...]:
 
 def _is_endpoint(request: web.Request) -> bool:
     return request.path.startswith(("/whip/", "/whep/"))
+
+
+def _via(request: web.Request) -> str:
+    """Whose cascade this is; "" for everybody else."""
+    return request.headers.get(VIA, "")
 
 
 def _session_response(

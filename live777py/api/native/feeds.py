@@ -9,7 +9,7 @@ import time
 from aiohttp import web
 
 from live777py.api.native.callers import caller
-from live777py.api.native.shapes import Json
+from live777py.api.native.shapes import Json, cascade
 from live777py.api.native.streams import wanted
 from live777py.api.sse import KEEP_ALIVE, EventStream, ReaderGone
 from live777py.core.events import Event
@@ -85,6 +85,7 @@ def shape(event: Event) -> Json:
     optional = {
         "session": event.session,
         "role": None if event.role is None else event.role.value,
+        "cascade": None if event.cascade is None else cascade(event.cascade),
         "reason": event.reason or None,
         "cause": event.cause or None,
     }

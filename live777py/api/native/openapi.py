@@ -14,7 +14,7 @@ from aiohttp import web
 from live777py import __version__
 from live777py.api.native.watching import EVENT_NAMES
 from live777py.core.events import EventType
-from live777py.core.model import PeerState, Role
+from live777py.core.model import CascadeState, PeerState, Role
 from live777py.core.stream import MAX_NAME_BYTES
 from live777py.protocol.sdpfrag import MEDIA_TYPE as FRAGMENT
 
@@ -51,9 +51,18 @@ def document() -> Json:
         "tags": [
             {"name": "sessions", "description": "WHIP (RFC 9725) and WHEP"},
             {"name": "streams", "description": "names, and who publishes and watches"},
+            {"name": "cascades", "description": "pulled from other servers, or pushed"},
             {"name": "node", "description": "the server itself"},
         ],
-        "paths": _complete({**_endpoints(), **_sessions(), **_streams(), **_node()}),
+        "paths": _complete(
+            {
+                **_endpoints(),
+                **_sessions(),
+                **_streams(),
+                **_cascades(),
+                **_node(),
+            }
+        ),
         "components": {
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
@@ -177,6 +186,7 @@ _ERROR: Json = {
 }
 _STREAM = _in_path("stream", "the stream's name", minLength=1, maxLength=MAX_NAME_BYTES)
 _SESSION = _in_path("session", "the session's id", pattern="^[0-9a-f]{32}$")
+_CASCADE = _in_path("cascade", "the cascade's id", pattern="^[0-9a-f]{32}$")
 _NAMES = _in_path("names", f"of {', '.join(EVENT_NAMES)}, with commas between")
 _IF_MATCH: Json = {
     "name": "If-Match",
@@ -396,6 +406,61 @@ def _streams() -> Json:
     }
 
 
+def _cascades() -> Json:
+    listing = {
+        "get": _operation(
+            "cascades",
+            "All cascades, the oldest first",
+            {200: _with("the cascades", JSON, _list_of(_ref("Cascade")))},
+        )
+    }
+    gone = "there is no such cascade, or no more"
+    return {
+        "/api/cascade/": listing,
+        "/api/cascade": listing,
+        "/api/cascade/{stream}": {
+            "parameters": [_STREAM],
+            "get": _operation(
+                "cascades",
+                "Those of one stream",
+                {200: _with("the cascades", JSON, _list_of(_ref("Cascade")))},
+            ),
+            "post": _operation(
+                "cascades",
+                "Pull it from another server, or push it to one, until that is deleted",
+                {
+                    200: {
+                        "description": "the other server has made a session; no content",
+                        "headers": _headers(Location="the cascade's URL"),
+                    },
+                    400: "neither URL, both, or one that cannot be used; not JSON",
+                    404: "there is no such stream to be pushed",
+                    409: "a pull of a stream that is published, or pulled already",
+                    415: "the Content-Type is not application/json",
+                    422: "JSON of another shape",
+                    502: "the other server refused; its status and words are in ours",
+                    504: "the other server did not answer",
+                    508: "it would lead back to this very stream",
+                },
+                body={JSON: _ref("NewCascade")},
+            ),
+        },
+        "/api/cascade/{stream}/{cascade}": {
+            "parameters": [_STREAM, _CASCADE],
+            "get": _operation(
+                "cascades",
+                "One cascade",
+                {200: _with("it", JSON, _ref("Cascade")), 404: gone},
+            ),
+            "delete": _operation(
+                "cascades",
+                "End it, and its session at the other server",
+                {204: "it has ended; viewers stay", 404: gone},
+            ),
+        },
+    }
+
+
 def _node() -> Json:
     strategy = {
         "get": _operation(
@@ -462,6 +527,7 @@ def _schemas() -> Json:
     flag: Json = {"type": "boolean"}
     milliseconds = {"type": ["number", "null"], "description": "milliseconds"}
     total = _object({"bytes": number, "packets": number, "bitrate": number})
+    other_end = _object({}, sourceUrl=_TEXT, targetUrl=_TEXT, sessionUrl=_TEXT)
     return {
         "Stream": _object(
             {
@@ -499,7 +565,29 @@ def _schemas() -> Json:
                     }
                 ),
             },
-            cascade=_object({}, sourceUrl=_TEXT, targetUrl=_TEXT, sessionUrl=_TEXT),
+            cascade=other_end,
+        ),
+        "Cascade": _object(
+            {
+                "id": _TEXT,
+                "stream": _TEXT,
+                "state": {"enum": [state.value for state in CascadeState]},
+                "createdAt": moment,
+                "since": moment,
+                "attempts": number,
+                "lastError": {"type": ["string", "null"]},
+                "session": {"type": ["string", "null"]},
+                "bytes": number,
+            },
+            sourceUrl=_TEXT,
+            targetUrl=_TEXT,
+            sessionUrl=_TEXT,
+        ),
+        "NewCascade": _object(
+            {},
+            token={"type": ["string", "null"], "description": "for the other server"},
+            sourceUrl={"type": ["string", "null"], "description": "a WHEP endpoint"},
+            targetUrl={"type": ["string", "null"], "description": "a WHIP endpoint"},
         ),
         "Mute": {
             **_object({"kind": {"enum": ["audio", "video"]}, "enabled": flag}),
@@ -520,6 +608,7 @@ def _schemas() -> Json:
             },
             session=_TEXT,
             role={"enum": [role.value for role in Role]},
+            cascade=other_end,
             reason=_TEXT,
             cause=_TEXT,
         ),

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from live777py.core.model import Cascade, SessionInfo, SideInfo, StreamInfo, Traffic
+from live777py.core.model import (
+    Cascade,
+    CascadeInfo,
+    SessionInfo,
+    SideInfo,
+    StreamInfo,
+    Traffic,
+)
 
 Json = dict[str, Any]
 
@@ -53,6 +60,22 @@ def cascade(info: Cascade) -> Json:
         "sessionUrl": info.session_url,
     }
     return {key: url for key, url in urls.items() if url}
+
+
+def cascade_info(info: CascadeInfo) -> Json:
+    """One cascade, with what has become of it so far."""
+    return {
+        "id": info.id,
+        "stream": info.stream,
+        **cascade(info.cascade),
+        "state": info.state.value,
+        "createdAt": info.created_at,
+        "since": info.since,
+        "attempts": info.attempts,
+        "lastError": info.error or None,
+        "session": info.session,
+        "bytes": info.traffic.bytes,
+    }
 
 
 def side(info: SideInfo) -> Json:

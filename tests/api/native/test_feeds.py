@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from aiohttp import ClientResponse, ClientSession
 
 from live777py.api.native.feeds import shape
 from live777py.core.events import Event, EventType
-from live777py.core.model import Role, SessionId, StreamName
+from live777py.core.model import Cascade, Role, SessionId, StreamName
 from tests.api.native.support import begin, client
 from tests.support.golden import golden
 from tests.support.offers import VP8, video
@@ -53,6 +54,20 @@ async def test_the_query_chooses_streams() -> None:
         async with http.get("/api/sse/streams?streams=b") as response:
             [shown] = json.loads((await anext(messages(response)))["data"])
     assert shown["id"] == "b"
+
+
+def test_an_event_of_a_cascade_says_where_it_leads() -> None:
+    event = Event(
+        number=1,
+        type=EventType.SUBSCRIBE_UP,
+        at=0,
+        stream=StreamName("cam"),
+        publishers=1,
+        viewers=1,
+        cascade=Cascade(target_url="http://there/whip/cam"),
+    )
+    assert shape(event)["cascade"] == {"targetUrl": "http://there/whip/cam"}
+    assert "cascade" not in shape(replace(event, cascade=None))
 
 
 async def test_events_have_names_and_numbers() -> None:
