@@ -142,6 +142,7 @@ def insides(server: Server) -> dict[str, int]:
     resources = engine._resources
     plane, transport = resources.plane, resources.transport
     counters = plane.counters()
+    lanes = plane._memory.lanes
     gc.collect()
     found = {
         "memory": _resident(),
@@ -157,8 +158,9 @@ def insides(server: Server) -> dict[str, int]:
             for table, name in (
                 (plane._state.peers, "receive_session"),
                 (plane._state.viewers, "track_plus_one"),
-                (plane._state.tracks, "viewers"),
                 (plane._state.parking.rows, "peer_plus_one"),
+                *((lane.destinations, "send_session") for lane in lanes),
+                *((lane.audiences, "viewers") for lane in lanes),
             )
         ),
         "registered": len(transport._peers),

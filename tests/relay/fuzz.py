@@ -384,7 +384,9 @@ def check_tables(rig: Rig) -> None:
     engine = state.engine[0]
     assert (engine.collected, engine.dirty, engine.output_packets) == (0, 0, 0)
     for track, known in plane._tracks.items():
-        assert _listed(state, track) == {int(viewer) for viewer in known.viewers}
+        listed = [_listed(lane, track) for lane in plane._memory.lanes]
+        assert sum(map(len, listed)) == len(known.viewers)
+        assert set().union(*listed) == {int(viewer) for viewer in known.viewers}
         _check_track(state, track)
     owned = [(key, peer) for key, peer in plane._owners.items()]
     for (high, low, port), peer in owned:
@@ -399,8 +401,8 @@ def check_tables(rig: Rig) -> None:
 
 
 def _listed(state: State, track: int) -> set[int]:
-    """The viewers of a track, by following the links."""
-    row = state.tracks[track]
+    """The viewers that a lane has of a track, by following the links."""
+    row = state.audiences[track]
     found: set[int] = set()
     link, previous = int(row.first_viewer_plus_one), 0
     while link != 0:
@@ -411,12 +413,12 @@ def _listed(state: State, track: int) -> set[int]:
         assert viewer.track_plus_one == track + 1
         link, previous = int(viewer.next_plus_one), link
     assert row.viewers == len(found)
+    assert row.batch_first_plus_one == 0
     return found
 
 
 def _check_track(state: State, track: int) -> None:
     row, history = state.tracks[track], int(state.engine[0].history)
-    assert row.batch_first_plus_one == 0
     first = track * history
     for slot in range(first, first + history):
         packet = state.history.packets[slot]
