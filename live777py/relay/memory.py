@@ -93,6 +93,11 @@ class Reserved(NamedTuple):
             self.memory[start:end] = bytes(end - start)
 
 
+#: Bytes from which on a table is memory of its own: it goes back to the kernel with its plane, and
+#: is not written to be zero, as the C library does with memory that was something else before.
+LARGE = 1 << 16
+
+
 def reserve(rows: int, dtype: np.dtype[Any], width: int = 1) -> Reserved:
     """Memory for `rows` × `width` items that is taken page by page when first written.
 
@@ -111,12 +116,16 @@ def reserve(rows: int, dtype: np.dtype[Any], width: int = 1) -> Reserved:
 
 def records(rows: int, dtype: np.dtype[Any]) -> Table:
     """A table whose rows have their columns as attributes."""
-    return np.zeros(rows, dtype).view(np.recarray)
+    if rows * dtype.itemsize < LARGE:
+        return np.zeros(rows, dtype).view(np.recarray)
+    return reserve(rows, dtype).array
 
 
 def octets(rows: int, width: int) -> Table:
     """Buffers of bytes."""
-    return np.zeros((rows, width), np.uint8)
+    if rows * width < LARGE or width == 1:
+        return np.zeros((rows, width), np.uint8)
+    return reserve(rows, np.dtype(np.uint8), width).array
 
 
 def make_input() -> Input:

@@ -111,7 +111,8 @@ async def arrives(viewer: RtpClient) -> None:
 async def routed(server: RunningServer, url: str) -> bool:
     """Whether the server takes a POST there, if not this one."""
     async with aiohttp.ClientSession() as http, http.post(here(server, url)) as reply:
-        return reply.status == 415
+        # WHIP wants an offer; WHEP makes one for who has none.
+        return reply.status in (406, 415)
 
 
 def endpoint(arguments: Sequence[str], name: str) -> str:
