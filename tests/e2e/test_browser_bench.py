@@ -17,6 +17,17 @@ from tests.support.server import running
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 
+async def settles_at(page: chromium.ViewersPage, number: int, patience: float) -> bool:
+    """Whether both viewers come to show this number."""
+    try:
+        await browser.until(
+            page.numbers, lambda shown: shown == (number, number), "number", patience
+        )
+    except AssertionError:
+        return False
+    return True
+
+
 async def test_viewers_in_chromium_show_the_number_that_was_published_last() -> None:
     period = await asyncio.to_thread(numbered.pictures)
     async with (
@@ -28,11 +39,16 @@ async def test_viewers_in_chromium_show_the_number_that_was_published_last() -> 
     ):
         assert await page.join() > 0
         assert await page.join() > 0
-        await publisher.pause()
-        latest = (publisher.pictures - 1) % numbered.PICTURES
-        await browser.until(
-            page.numbers, lambda shown: shown == (latest, latest), f"number {latest}"
-        )
+        is_shown = False
+        for patience in (5, 5, browser.PATIENCE):
+            await publisher.pause()
+            latest = (publisher.pictures - 1) % numbered.PICTURES
+            if is_shown := await settles_at(page, latest, patience):
+                break
+            # On a busy machine Chromium passes over a picture that is late, and none comes
+            # behind the last one.
+            publisher.resume()
+        assert is_shown
         counts = await page.leave()
     assert counts["decoded"] > 0
 
