@@ -63,8 +63,10 @@ def test_numbers_are_noted_with_the_time_of_their_arrival(host: str) -> None:
         assert [number for number, _ in packets] == [65_535, 0, 2, 1]
         times = [arrived for _, arrived in packets]
         assert times == sorted(times)
-        # By the kernel's clock, not by that of a turn which may come late.
-        assert before - 2 <= times[0] <= times[-1] <= after + 2
+        # By the kernel's clock, not by that of a turn which may come late, as this one does. The
+        # two clocks are read one after the other, and whoever is interrupted there is off by that.
+        slack = 5_000
+        assert before - slack <= times[0] <= times[-1] <= after + slack
         assert r.plane.arrivals(publisher.peer, position) == ([], position)
 
 
