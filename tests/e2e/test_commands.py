@@ -112,7 +112,7 @@ async def routed(server: RunningServer, url: str) -> bool:
     """Whether the server takes a POST there, if not this one."""
     async with aiohttp.ClientSession() as http, http.post(here(server, url)) as reply:
         # WHIP wants an offer; WHEP makes one for who has none.
-        return reply.status in (406, 415)
+        return reply.status == (406 if "/whep/" in url else 415)
 
 
 def endpoint(arguments: Sequence[str], name: str) -> str:
