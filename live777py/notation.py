@@ -10,6 +10,7 @@ import ipaddress
 import math
 import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION_PART = r"(\d+(?:\.\d+)?)(ms|s|m|h|d)"
@@ -184,3 +185,15 @@ def _shown(value: object) -> str:
     """The value as the person who wrote it would recognise it, cut to a line."""
     text = f'"{value}"' if isinstance(value, str) else str(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def parse_url(text: str) -> str:
+    """An http:// or https:// URL."""
+    try:
+        parts = urlsplit(text)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise ValueError(f'"{text}" is not a URL: write http://host:port/whip/name')
+    return text

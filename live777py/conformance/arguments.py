@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from live777py.conformance.options import Options, has_placeholder, parse_url
+from live777py.conformance.options import Options, has_placeholder
+from live777py.notation import parse_url
 
 PURPOSE = "check any WHIP/WHEP server against the specifications"
 

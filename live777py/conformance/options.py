@@ -6,7 +6,6 @@ import itertools
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from live777py.conformance.model import Side
 
@@ -85,15 +84,3 @@ def _url(template: str | None, name: str, is_given: bool) -> str | None:
         return None if template is None else template.replace("{n}", name)
     base, mark, query = template.partition("?")
     return f"{base.rstrip('/')}-{name}{mark}{query}"
-
-
-def parse_url(text: str) -> str:
-    """An http:// or https:// URL."""
-    try:
-        parts = urlsplit(text)
-        is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        is_url = False
-    if not is_url:
-        raise ValueError(f'"{text}" is not a URL: write http://host:port/whip/name')
-    return text

@@ -17,8 +17,8 @@ from live777py.loadtest.options import (
     parse_rate,
     parse_seconds,
     parse_share,
-    parse_url,
 )
+from live777py.notation import parse_url
 
 T = TypeVar("T")
 

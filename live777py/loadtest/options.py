@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from live777py.notation import parse_duration
 
@@ -136,18 +135,6 @@ def url_of(template: str, number: int, count: int) -> str:
         return template
     base, mark, query = template.partition("?")
     return f"{base.rstrip('/')}-{number}{mark}{query}"
-
-
-def parse_url(text: str) -> str:
-    """An http:// or https:// URL."""
-    try:
-        parts = urlsplit(text)
-        is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        is_url = False
-    if not is_url:
-        raise ValueError(f'"{text}" is not a URL: write http://host:port/whip/name')
-    return text
 
 
 def parse_share(text: str) -> float:

@@ -19,9 +19,10 @@ MEDIA_TYPE = "application/trickle-ice-sdpfrag"
 #: Lines of a fragment at most: browsers send some ten candidates at a time.
 MAX_LINES = 1024
 
-# RFC 8839 section 5.4 allows letters, digits, "+" and "/"; clients also use URL-safe base64.
-_UFRAG = re.compile(r"[0-9A-Za-z+/=_-]{4,256}")
-_PWD = re.compile(r"[0-9A-Za-z+/=_-]{22,256}")
+#: ICE credentials. RFC 8839 section 5.4 allows letters, digits, "+" and "/"; clients also use
+#: URL-safe base64.
+UFRAG = re.compile(r"[0-9A-Za-z+/=_-]{4,256}")
+PWD = re.compile(r"[0-9A-Za-z+/=_-]{22,256}")
 
 #: `type=value`, the form of every line (RFC 8866 section 5).
 _LINE = re.compile(r"[a-z]=.*")
@@ -74,7 +75,7 @@ def parse(text: str) -> Fragment:
 
 
 def _keep(found: dict[str, str], name: str, value: str) -> None:
-    pattern = _UFRAG if name == "ice-ufrag" else _PWD
+    pattern = UFRAG if name == "ice-ufrag" else PWD
     if not pattern.fullmatch(value):
         raise Malformed(f"the fragment's {name} is not one of RFC 8839")
     if found.setdefault(name, value) != value:

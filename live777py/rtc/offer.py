@@ -20,6 +20,7 @@ from live777py.protocol.sdp import (
     SessionDescription,
     parse,
 )
+from live777py.protocol.sdpfrag import PWD, UFRAG
 
 #: Hash functions that certificates may be fingerprinted with, and their digests' lengths. SHA-1
 #: and MD5 are too weak (RFC 8122 section 5), all others are unknown to our DTLS.
@@ -36,9 +37,6 @@ MAX_FINGERPRINTS = 16
 MAX_RIDS = 16
 MAX_RID_CHARACTERS = 255
 
-# RFC 8839 section 5.4 allows letters, digits, "+" and "/"; clients also use URL-safe base64.
-_UFRAG = re.compile(r"[0-9A-Za-z+/=_-]{4,256}")
-_PWD = re.compile(r"[0-9A-Za-z+/=_-]{22,256}")
 _MID = re.compile(r"[!-~]{1,64}")
 _DIGEST = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2})*")
 
@@ -136,8 +134,8 @@ def read_offer(text: str) -> Offer:
         sections,
         bundle,
         RemoteParameters(
-            ufrag=_credential(levels, "ice-ufrag", _UFRAG),
-            pwd=_credential(levels, "ice-pwd", _PWD),
+            ufrag=_credential(levels, "ice-ufrag", UFRAG),
+            pwd=_credential(levels, "ice-pwd", PWD),
             fingerprints=_fingerprints(levels),
             dtls_role=_dtls_role(levels),
             rtcp_rsize=all(

@@ -22,6 +22,7 @@ from live777py.protocol.sdp import (
     SessionDescription,
     parse,
 )
+from live777py.protocol.sdpfrag import PWD, UFRAG
 from live777py.rtc.answer import ICE_OPTIONS, LocalParameters
 from live777py.rtc.codecs import codec_attributes, offered_codecs
 from live777py.rtc.offer import HASHES, MAX_FINGERPRINTS
@@ -39,8 +40,6 @@ FEEDBACK: dict[Kind, tuple[str, ...]] = {
 _DYNAMIC = (*range(96, 128), *range(35, 64))
 
 _MAX_CANDIDATES = 64
-_UFRAG = re.compile(r"[0-9A-Za-z+/=_-]{4,256}")
-_PWD = re.compile(r"[0-9A-Za-z+/=_-]{22,256}")
 _DIGEST = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2})*")
 _SSRC = re.compile(r"([0-9]{1,10})(?: .*)?")
 _GROUP = re.compile(r"FID ([0-9]{1,10}) ([0-9]{1,10})")
@@ -269,8 +268,8 @@ def read_answer(text: str, offered: Sequence[OutgoingMedia]) -> Answer:
     levels: list[Attributes] = [s for s in description.media if s.port or s.has("mid")]
     levels.append(description)
     return Answer(
-        ufrag=_credential(levels, "ice-ufrag", _UFRAG),
-        pwd=_credential(levels, "ice-pwd", _PWD),
+        ufrag=_credential(levels, "ice-ufrag", UFRAG),
+        pwd=_credential(levels, "ice-pwd", PWD),
         is_lite=any(level.has("ice-lite") for level in levels),
         candidates=tuple(_candidates(description)),
         fingerprints=_fingerprints(levels),

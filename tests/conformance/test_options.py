@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 
-from live777py.conformance.options import Options, Target, parse_url, targets
+from live777py.conformance.options import Options, Target, targets
+from live777py.notation import parse_url
 
 WHIP, WHEP = "http://h/whip/cam", "http://h/whep/cam"
 

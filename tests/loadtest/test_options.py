@@ -9,9 +9,9 @@ from live777py.loadtest.options import (
     parse_rate,
     parse_seconds,
     parse_share,
-    parse_url,
     url_of,
 )
+from live777py.notation import parse_url
 
 
 @pytest.mark.parametrize(

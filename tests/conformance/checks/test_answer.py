@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from live777py.conformance.model import Outcome, Side
-from tests.conformance.checks.cases import Case, bad, good
-from tests.conformance.fake import finding_of
+from live777py.conformance.model import Side
+from tests.conformance.checks.cases import Case, assert_finds, assert_passes, bad, good
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
@@ -41,18 +40,11 @@ CASES = [
 async def test_a_good_server_passes(
     number: int, side: Side, wants: tuple[str, ...]
 ) -> None:
-    found = await finding_of(number, side, wants)
-    assert found.outcome is Outcome.PASS, found.evidence
-    assert found.evidence
+    await assert_passes(number, side, wants)
 
 
 @pytest.mark.parametrize(("number", "side", "wants", "fault"), bad(CASES))
 async def test_a_fault_is_found(
     number: int, side: Side, wants: tuple[str, ...], fault: str
 ) -> None:
-    found = await finding_of(number, side, wants, [fault])
-    assert found.outcome is Outcome.FAIL, found.evidence
-    assert found.sent
-    assert found.got
-    assert found.expected
-    assert found.cure
+    await assert_finds(number, side, wants, fault)

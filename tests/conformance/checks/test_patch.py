@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from live777py.conformance.model import Finding, Outcome, Side
-from tests.conformance.checks.cases import Case, bad, good
+from tests.conformance.checks.cases import Case, assert_finds, assert_passes, bad, good
 from tests.conformance.fake import finding_of
 
 pytestmark = pytest.mark.usefixtures("hurried")
@@ -44,21 +44,14 @@ CASES = [
 async def test_a_good_server_passes(
     number: int, side: Side, wants: tuple[str, ...]
 ) -> None:
-    found = await finding_of(number, side, wants)
-    assert found.outcome is Outcome.PASS, found.evidence
-    assert found.evidence
+    await assert_passes(number, side, wants)
 
 
 @pytest.mark.parametrize(("number", "side", "wants", "fault"), bad(CASES))
 async def test_a_fault_is_found(
     number: int, side: Side, wants: tuple[str, ...], fault: str
 ) -> None:
-    found = await finding_of(number, side, wants, [fault])
-    assert found.outcome is Outcome.FAIL, found.evidence
-    assert found.sent
-    assert found.got
-    assert found.expected
-    assert found.cure
+    await assert_finds(number, side, wants, fault)
 
 
 @pytest.mark.parametrize("number", [*range(48, 63), 64, 65])
