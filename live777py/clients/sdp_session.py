@@ -33,6 +33,10 @@ TIMEOUT = 15.0
 #: Says whose cascade an offer is, so that a node knows its own; others ignore it.
 VIA = "Live777py-Via"
 
+#: With NO_WAIT: where nobody publishes, say so instead of letting the viewer wait.
+WAIT = "Live777py-Wait"
+NO_WAIT = "no"
+
 _SDP = "application/sdp"
 _REDIRECTS = (307, 308)
 

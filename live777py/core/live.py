@@ -15,7 +15,8 @@ from typing import Self
 
 from live777py.aio.scope import TaskScope
 from live777py.core import life
-from live777py.core.cascades import Cascades, Wish
+from live777py.core.cascades import Cascades
+from live777py.core.edge import Edge
 from live777py.core.events import Event, Events, EventType
 from live777py.core.model import (
     NO_TALLY,
@@ -33,6 +34,7 @@ from live777py.core.model import (
 from live777py.core.ports import Media
 from live777py.core.remote import Remote
 from live777py.core.stream import Session, Stream, StreamPolicy, now_ms, stream_name
+from live777py.core.wish import Wish
 from live777py.errors import (
     AtCapacity,
     InvalidRemote,
@@ -84,7 +86,14 @@ class Live:
         events: what happens to streams and sessions.
     """
 
-    def __init__(self, media: Media, policy: Policy) -> None:
+    def __init__(self, media: Media, policy: Policy, edge: Edge | None = None) -> None:
+        """Prepare.
+
+        Args:
+            media: makes the peers.
+            policy: the rules.
+            edge: where streams are fetched that viewers want and nobody publishes here.
+        """
         self._media = media
         self._policy = policy
         self._streams: dict[StreamName, Stream] = {}
@@ -94,7 +103,7 @@ class Live:
         #: What streams counted that are no more.
         self._past = NO_TALLY
         self._scope = TaskScope()
-        self._cascades = Cascades(self._scope, self._open, self._after)
+        self._cascades = Cascades(self._scope, self._open, self._forgotten, edge)
         #: What others can neither guess nor connect with the name of a stream.
         self._node = secrets.token_bytes(16)
         self._closing = False
@@ -115,6 +124,7 @@ class Live:
         for session in self._sessions.values():
             session.peer.end("the server is shutting down", "stopped")
         await self._scope.__aexit__(exc_type, exc, traceback)
+        self._cascades.clear()
         for stream in tuple(self._streams.values()):
             self._remove(stream, "the server is shutting down", "stopped")
 
@@ -124,6 +134,7 @@ class Live:
         Whoever reads events is told that there will be no more.
         """
         self._closing = True
+        self._cascades.refuse()
         self.events.end()
 
     @property
@@ -149,25 +160,30 @@ class Live:
             Unavailable: the server is full or about to stop.
         """
         self._refuse_loop(name, via)
-        return await self._begin(Role.PUBLISH, name, offer)
+        return await self._begin(self._attach(Role.PUBLISH, stream_name(name)), offer)
 
-    async def subscribe(self, name: str, offer: str | None, via: str = "") -> Answered:
+    async def subscribe(
+        self, name: str, offer: str | None, via: str = "", *, may_wait: bool = True
+    ) -> Answered:
         """Answer a viewer's offer, or make one for it, and keep its session until it ends.
 
         Args:
             name: of the stream.
             offer: None where the client wants ours, to be answered by `accept` within 30 s.
             via: whose cascade this is, if it is one's.
+            may_wait: whether the viewer wants to wait for a publisher, where it may.
 
         Raises:
             Loop: it is a cascade of this very stream.
             Invalid: the name or the offer cannot be used, or no codec is in common.
             StreamNotFound: there is no such stream and the policy does not create it.
-            NotPublished: nobody publishes, and the policy does not let viewers wait.
+            NotPublished: nobody publishes, and the viewer may not or will not wait.
+            NotAtOrigin, GatewayTimeout: likewise, nor is it to be had elsewhere.
             Unavailable: the server or the stream is full, or the server is about to stop.
         """
         self._refuse_loop(name, via)
-        return await self._begin(Role.SUBSCRIBE, name, offer)
+        session = await self._seat(stream_name(name), may_wait)
+        return await self._begin(session, offer)
 
     def accept(self, name: str, session_id: str, answer: str) -> None:
         """Take a viewer's answer to our offer.
@@ -301,7 +317,6 @@ class Live:
         role = Role.PUBLISH if source else Role.SUBSCRIBE
         checked = stream_name(name)
         remote = Remote.parse(source or target, token)
-        remote = replace(remote, via=self._mark(checked))
         if self._closing:
             raise ShuttingDown
         stream = self._streams.get(checked)
@@ -314,11 +329,33 @@ class Live:
         finally:
             # One that was made for a pull which was refused at once.
             self._after(stream)
-        if role is Role.SUBSCRIBE and self._policy.push_ends_viewers:
-            for viewer in tuple(stream.viewers.values()):
-                if viewer.remote is None:
-                    viewer.peer.end("the stream is pushed to another server", "pushed")
         return info
+
+    def configure_cascade(
+        self,
+        name: str,
+        role: Role,
+        remotes: tuple[Remote, ...],
+        close_after: float | None = None,
+    ) -> None:
+        """Have a stream of the configuration pulled or pushed as long as the node lives.
+
+        Args:
+            name: of the stream, which `provision` has made.
+            role: PUBLISH to have it pulled, from the first of the remotes that has it;
+                SUBSCRIBE to have it pushed.
+            remotes: at least one.
+            close_after: of a pull that is there for viewers only: seconds for which it goes on
+                without one.
+
+        Raises:
+            StreamNotFound: there is no such stream.
+        """
+        self._cascades.configure(self._stream(name), role, remotes, close_after)
+
+    def retry_cascades(self) -> None:
+        """Try at once what waits for its next attempt: the network may have changed."""
+        self._cascades.wake_all()
 
     def cascades(self, name: str | None = None) -> list[CascadeInfo]:
         """The cascades of a stream, or of all; none for a stream that does not exist."""
@@ -337,6 +374,7 @@ class Live:
 
         Raises:
             CascadeNotFound: it was deleted, or never was one of this stream.
+            CascadeConfigured: the configuration asked for it.
         """
         await self._cascades.end(name, cascade_id)
 
@@ -423,10 +461,9 @@ class Live:
     def _oldest(self) -> int:
         return now_ms() - round(self._policy.list_ended * 1000)
 
-    async def _begin(self, role: Role, name: str, offer: str | None) -> Answered:
-        # From here to scope.start there is no await: the place in the stream is taken before
+    async def _begin(self, session: Session, offer: str | None) -> Answered:
+        # From _attach to scope.start there is no await: the place in the stream is taken before
         # anybody else can run, and _run gives it back however it ends.
-        session = self._attach(role, stream_name(name))
         sdp = await self._start(session, offer)
         return Answered(session.id, sdp, session.peer.version)
 
@@ -443,13 +480,43 @@ class Live:
         self._check_room()
         if wish.stream.is_removed:
             raise StreamNotFound(wish.stream.name)
-        session = wish.stream.attach_remote(wish.role, wish.remote)
+        remote = replace(
+            wish.remote, via=self._mark(wish.stream.name), may_wait=wish.may_wait
+        )
+        session = wish.stream.attach_remote(
+            wish.role, remote, makes_room=wish.edge is not None
+        )
         self._sessions[session.id] = session
         session.cascade = wish.cascade
         wish.attempt(session)
         self._after(session.stream)
         await self._start(session, None)
+        if wish.role is Role.SUBSCRIBE and self._policy.push_ends_viewers:
+            for viewer in tuple(wish.stream.viewers.values()):
+                if viewer.remote is None:
+                    viewer.peer.end("the stream is pushed to another server", "pushed")
         return session
+
+    async def _seat(self, name: StreamName, may_wait: bool) -> Session:
+        """A viewer's place, in time where the stream has to be fetched first.
+
+        Who may wait takes a place at once, and `_after` sees to the rest. Others are to be told
+        whether the stream is there.
+        """
+        stream = self._streams.get(name)
+        policy = self._policy.stream if stream is None else stream.policy
+        may_wait &= not policy.refuse_waiting
+        # One that is there only because it was asked for may turn out not to be there.
+        is_there = stream is not None and not self._cascades.is_sought(stream)
+        may_wait &= is_there or self._policy.create_on_watch
+        if may_wait or not self._cascades.may_bring(name, stream):
+            return self._attach(Role.SUBSCRIBE, name, may_wait)
+        self._check_room()
+        if stream is None:
+            stream = self._create(name, policy)
+        with self._cascades.seeking(stream) as found:
+            await found
+            return self._attach(Role.SUBSCRIBE, name, may_wait=True)
 
     def _mark(self, name: str) -> str:
         """What this node's cascades of a stream carry with them, unlike all others'."""
@@ -470,14 +537,15 @@ class Live:
                 "[webrtc] max_sessions allows"
             )
 
-    def _attach(self, role: Role, name: StreamName) -> Session:
+    def _attach(self, role: Role, name: StreamName, may_wait: bool = True) -> Session:
+        """A place in a stream, which is made where there is none and there may be one."""
         self._check_room()
         stream = self._streams.get(name)
         if stream is None:
-            self._may_create(role, name)
+            self._may_create(role, name, may_wait)
             stream = self._create(name, self._policy.stream)
         try:
-            session = stream.attach(role)
+            session = stream.attach(role, may_wait)
         except LiveError:
             self._after(stream)
             raise
@@ -485,7 +553,7 @@ class Live:
         self._after(stream)
         return session
 
-    def _may_create(self, role: Role, name: StreamName) -> None:
+    def _may_create(self, role: Role, name: StreamName, may_wait: bool) -> None:
         """Make sure that an unknown name becomes a stream for a session of this role."""
         if role is Role.PUBLISH:
             creates = self._policy.create_on_publish
@@ -493,7 +561,7 @@ class Live:
             creates = self._policy.create_on_watch
         if not creates:
             raise StreamNotFound(name)
-        if role is Role.SUBSCRIBE and self._policy.stream.refuse_waiting:
+        if not may_wait:
             # As a stream that is there would answer; an empty one is of no use to anybody.
             raise NotPublished(name)
 
@@ -549,6 +617,7 @@ class Live:
                 self._past += stream.tally()
                 stream.relay.close()
             return
+        self._cascades.watch(stream)
         if stream.timer is not None:
             stream.timer.cancel()
             stream.timer = None
@@ -557,8 +626,16 @@ class Live:
             loop = asyncio.get_running_loop()
             delay = max(0.0, deadline - time.monotonic())
             stream.timer = loop.call_later(delay, self._expire, stream)
-        elif stream.is_idle and not (stream.is_kept or stream.cascades):
+        elif stream.is_unwanted:
             self._remove(stream, "its last session has ended", "ended")
+
+    def _forgotten(self, wish: Wish) -> None:
+        """A cascade is no more."""
+        stream = wish.stream
+        self._after(stream)
+        if wish.edge is not None and stream.is_unwanted:
+            # Whatever time the policy gives to streams: this one was its viewers' alone.
+            self._remove(stream, "its last viewer has left", "ended")
 
     def _expire(self, stream: Stream) -> None:
         """A stream was without a publisher or without viewers for as long as it may be."""

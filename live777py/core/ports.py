@@ -143,6 +143,10 @@ class RemotePeer(Peer, Protocol):
     server too.
     """
 
+    @property
+    def media_silence(self) -> float:
+        """Seconds since media came from the other server, or it was connected; 0 for a push."""
+
     async def open(self) -> str:
         """Make the session at the other server, in a bounded time; returns its URL.
 

@@ -32,12 +32,14 @@ class Remote:
         token: the right to use it, without "Bearer"; "" for none.
         shown: the URL without what may be secret in it.
         via: tells the other server whose cascade this is, should it be this very node.
+        may_wait: whether it may let us wait where nobody publishes, or is to say so.
     """
 
     url: str = field(repr=False)
     token: str = field(default="", repr=False)
     shown: str = ""
     via: str = ""
+    may_wait: bool = True
 
     @classmethod
     def parse(cls, text: str, token: str = "") -> Remote:

@@ -18,7 +18,9 @@ from urllib.parse import urlsplit
 
 from live777py.aio.finish import finish
 from live777py.clients.sdp_session import (
+    NO_WAIT,
     VIA,
+    WAIT,
     Refused,
     SdpClient,
     SdpSession,
@@ -48,7 +50,7 @@ from live777py.rtc.outgoing_offer import (
     read_answer,
     watched,
 )
-from live777py.rtc.peer import Resources, RtcPeer
+from live777py.rtc.peer import NANOSECONDS, Resources, RtcPeer
 from live777py.rtc.publisher import Publisher
 from live777py.rtc.tracks import StreamTracks
 from live777py.rtc.viewer import Viewer, sent_media
@@ -96,6 +98,11 @@ class OpenedPeer(RtcPeer, RemotePeer):
     def remote_ufrag(self) -> str:
         """None that a client could change."""
         return ""
+
+    @property
+    def media_silence(self) -> float:
+        """Who is sent a stream is not waited for."""
+        return 0.0
 
     @property
     def stage(self) -> str:
@@ -214,7 +221,7 @@ class OpenedPeer(RtcPeer, RemotePeer):
         remote = self._remote
         media = await self._to_offer()
         self._client = await self._goodbyes.enter_async_context(
-            self._new_client(remote.token or None, {VIA: remote.via})
+            self._new_client(remote.token or None, _headers(remote))
         )
         self._outgoing = await self._goodbyes.enter_async_context(
             OutgoingPeer(
@@ -255,6 +262,14 @@ class Source(OpenedPeer, Publisher):
         self._settled: dict[Kind, int] = {}
         self._looks = 0
         self._settle_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def media_silence(self) -> float:
+        """Seconds since media came, or was promised; 0 before that."""
+        if not self._started:
+            return 0.0
+        arrivals = (stats.last_arrival for stats in self._stats().values())
+        return (time.monotonic_ns() - max([self._started, *arrivals])) / NANOSECONDS
 
     def _new_client(self, token: str | None, headers: dict[str, str]) -> SdpClient:
         return WhepClient(token, headers=headers)
@@ -310,6 +325,9 @@ class Source(OpenedPeer, Publisher):
 
     def _settle(self) -> None:
         """Tell the tracks what comes, if it is something else than before."""
+        if self._ending.done():
+            # Another publisher may have taken its place already.
+            return
         coming = {**self._settled, **self._coming()}
         if coming == self._settled:
             return
@@ -352,6 +370,14 @@ class Sink(OpenedPeer, Viewer):
             self.end(f"the stream now has {' and '.join(new)}", "codec_changed")
             return
         super().source_changed()
+
+
+def _headers(remote: Remote) -> dict[str, str]:
+    """What servers of our own are told beside the offer."""
+    headers = {VIA: remote.via}
+    if not remote.may_wait:
+        headers[WAIT] = NO_WAIT
+    return headers
 
 
 def _received(section: AnsweredMedia, payload_type: int) -> ReceivedMedia:
