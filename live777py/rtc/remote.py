@@ -3,7 +3,7 @@
 aioice makes the connection, on sockets of its own; then the data plane adopts the one in use, and
 what is not media goes back to aioice and its DTLS. The rest is a publisher's or a viewer's.
 
-Through a TURN server nothing is relayed, and header extensions do not cross a cascade.
+Through a TURN server nothing is relayed.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from live777py.errors import (
 )
 from live777py.protocol import rtcp
 from live777py.protocol.codecs import Kind
+from live777py.protocol.extensions import Extension
 from live777py.protocol.rtp import Malformed
 from live777py.relay.seam import Path, SrtpKeys
 from live777py.rtc.negotiation import ReceivedMedia
@@ -46,12 +47,13 @@ from live777py.rtc.outgoing_offer import (
     AnsweredMedia,
     OutgoingMedia,
     read_answer,
-    watched,
 )
 from live777py.rtc.peer import Resources, RtcPeer
 from live777py.rtc.publisher import Publisher
+from live777py.rtc.publisher_answer import REMB, TRANSPORT_CC
 from live777py.rtc.tracks import StreamTracks
 from live777py.rtc.viewer import Viewer, sent_media
+from live777py.rtc.watched import pulled
 
 logger = logging.getLogger(__name__)
 
@@ -260,7 +262,7 @@ class Source(OpenedPeer, Publisher):
         return WhepClient(token, headers=headers)
 
     async def _to_offer(self) -> tuple[OutgoingMedia, ...]:
-        return watched()
+        return pulled()
 
     def _prepare(self) -> None:
         answer = self._answered
@@ -279,11 +281,8 @@ class Source(OpenedPeer, Publisher):
             super()._bind(_received(section, payload_type))
 
     def _take_over(self, media: tuple[ReceivedMedia, ...]) -> None:
-        if all(len(section.codecs) == 1 for section in self._sections.values()):
-            self._settled = {item.kind: item.payload_type for item in media}
-            super()._take_over(media)
-        else:
-            self._settle_timer = self._loop.call_later(SETTLE, self._wait_for_media)
+        # An answer is no promise: MediaMTX's has a sound track beside every picture.
+        self._settle_timer = self._loop.call_later(SETTLE, self._wait_for_media)
 
     def _leave(self) -> None:
         if self._settle_timer is not None:
@@ -357,14 +356,18 @@ class Sink(OpenedPeer, Viewer):
 def _received(section: AnsweredMedia, payload_type: int) -> ReceivedMedia:
     """What an answer lets the other server send."""
     repairs = {repaired: rtx for rtx, repaired in section.rtx.items()}
+    feedback = section.feedback[payload_type]
+    has_numbers = Extension.TRANSPORT_CC in section.extensions.values()
+    # A sender follows one of them.
+    unused = REMB if has_numbers and TRANSPORT_CC in feedback else TRANSPORT_CC
     return ReceivedMedia(
         mid=section.mid,
         kind=section.kind,
         codec=section.codecs[payload_type],
         payload_type=payload_type,
         rtx_payload_type=repairs.get(payload_type),
-        extensions={},
-        feedback=section.feedback[payload_type],
+        extensions=section.extensions,
+        feedback=feedback - {unused},
         ssrcs=section.ssrcs,
         rids=(),
     )
