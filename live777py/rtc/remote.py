@@ -3,7 +3,7 @@
 aioice makes the connection, on sockets of its own; then the data plane adopts the one in use, and
 what is not media goes back to aioice and its DTLS. The rest is a publisher's or a viewer's.
 
-Through a TURN server nothing is relayed, and header extensions do not cross a cascade.
+Through a TURN server nothing is relayed.
 """
 
 from __future__ import annotations
