@@ -24,13 +24,13 @@ from live777py.clients.sdp_session import (
     SdpSession,
     Unreachable,
 )
+from live777py.core import lineage
 from live777py.core.ports import PeerGone, RemotePeer
-from live777py.core.remote import Remote
+from live777py.core.remote import Opened, Remote
 from live777py.errors import (
     BadGateway,
     GatewayTimeout,
     InvalidAnswer,
-    Loop,
 )
 from live777py.protocol import rtcp
 from live777py.protocol.rtp import Malformed
@@ -92,8 +92,8 @@ class OpenedPeer(RtcPeer, RemotePeer):
         """As long as it is not connected; aioice knows better."""
         return "ice"
 
-    async def open(self) -> str:
-        """Post an offer and read the answer; returns the session's URL."""
+    async def open(self) -> Opened:
+        """Post an offer and read the answer."""
         try:
             # As in `connected`: end() lets this "time out" at once.
             async with asyncio.timeout(None) as self._connecting:
@@ -208,13 +208,12 @@ class OpenedPeer(RtcPeer, RemotePeer):
             return
         # What comes before the plane is ready has nobody to act on it.
         if self._timer is not None:
-            for packet in packets:
-                self._receive(packet, now)
+            self._take(packets, now)
 
     def _closed_by_server(self, reason: str) -> None:
         self.end(f"closed by the other server: {reason}", "closed")
 
-    async def _post(self) -> str:
+    async def _post(self) -> Opened:
         remote = self._remote
         media = await self._to_offer()
         self._client = await self._goodbyes.enter_async_context(
@@ -235,8 +234,9 @@ class OpenedPeer(RtcPeer, RemotePeer):
             self._session = await self._client.post(remote.url, offer)
             read_answer(self._session.answer, media)
         except Refused as error:
-            if error.status == LOOP_DETECTED:
-                raise Loop(self._tracks.name) from error
+            loop = lineage.refused(error.via)
+            if error.status == LOOP_DETECTED and loop is not None:
+                raise loop from error
             raise BadGateway(
                 str(error), error.status, error.body, error.retry_after
             ) from error
@@ -244,4 +244,4 @@ class OpenedPeer(RtcPeer, RemotePeer):
             raise BadGateway(f"{remote.shown}: {error}", 201) from error
         except (Unreachable, ConnectFailed) as error:
             raise GatewayTimeout(str(error)) from error
-        return self._session.url or ""
+        return Opened(self._session.url or "", lineage.parse(self._session.via))
