@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from live777py.aio.scope import TaskScope
 from live777py.core.edge import Edge
+from live777py.core.lineage import Path
 from live777py.core.model import CascadeId, CascadeInfo, Role
 from live777py.core.ports import PeerGone
 from live777py.core.remote import Remote
@@ -38,6 +39,9 @@ MAX_CASCADES = 1024
 
 #: Seconds between two looks at what tells nobody: whether media comes, or there is any to push.
 LOOK = 1.0
+
+#: The same, where somebody is connected who will probably send something.
+SOON = 0.1
 
 WAITS = "%s %s waits: %s"
 
@@ -153,8 +157,12 @@ class Cascades:
         return any(wish.edge is not None for wish in self._of(stream))
 
     @contextmanager
-    def seeking(self, stream: Stream) -> Iterator[Awaitable[None]]:
+    def seeking(self, stream: Stream, path: Path) -> Iterator[Awaitable[None]]:
         """Have a stream brought for one who wants to know whether it comes.
+
+        Args:
+            stream: that `may_bring` says may come.
+            path: to whom it goes, if that is a node.
 
         What the block gets is to be awaited, and raises why it does not come. The pull lives at
         least as long as the block.
@@ -164,7 +172,7 @@ class Cascades:
             if self._edge is None:
                 raise NotPublished(stream.name)
             pull = self._fetch(stream, self._edge)
-        with pull.seeking() as found:
+        with pull.seeking(path) as found:
             yield found
 
     def watch(self, stream: Stream) -> None:
@@ -337,7 +345,9 @@ class Cascades:
                     await wish.demand()
                 elif wish.role is Role.SUBSCRIBE and not wish.stream.relay.codecs:
                     wish.starve()
-                    await wish.pause(LOOK)
+                    # What a source sends is known when its media comes.
+                    is_near = wish.stream.connected(Role.PUBLISH) > 0
+                    await wish.pause(SOON if is_near else LOOK)
                 elif wish.must_rest:
                     await wish.rest()
                 else:

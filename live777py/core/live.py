@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import logging
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from live777py.aio.scope import TaskScope
-from live777py.core import life
+from live777py.core import life, lineage, paths
 from live777py.core.cascades import Cascades
 from live777py.core.edge import Edge
 from live777py.core.events import Event, Events, EventType
@@ -39,7 +37,6 @@ from live777py.errors import (
     AtCapacity,
     InvalidRemote,
     LiveError,
-    Loop,
     NoLayers,
     NotAViewer,
     NotPublished,
@@ -86,12 +83,19 @@ class Live:
         events: what happens to streams and sessions.
     """
 
-    def __init__(self, media: Media, policy: Policy, edge: Edge | None = None) -> None:
-        """Prepare.
+    def __init__(
+        self,
+        media: Media,
+        policy: Policy,
+        node: lineage.Node | None = None,
+        edge: Edge | None = None,
+    ) -> None:
+        """Begin.
 
         Args:
-            media: makes the peers.
+            media: the engine.
             policy: the rules.
+            node: what other nodes know this one by; None for one without a name.
             edge: where streams are fetched that viewers want and nobody publishes here.
         """
         self._media = media
@@ -104,8 +108,7 @@ class Live:
         self._past = NO_TALLY
         self._scope = TaskScope()
         self._cascades = Cascades(self._scope, self._open, self._forgotten, edge)
-        #: What others can neither guess nor connect with the name of a stream.
-        self._node = secrets.token_bytes(16)
+        self._node = lineage.Node() if node is None else node
         self._closing = False
         self._told = 0
         self.events = Events()
@@ -150,17 +153,18 @@ class Live:
         Args:
             name: of the stream.
             offer: the SDP.
-            via: whose cascade this is, if it is one's.
+            via: where the media comes from, if a node pushes it.
 
         Raises:
-            Loop: it is a cascade of this very stream.
+            Loop: it comes from this very stream.
             Invalid: the name or the offer cannot be used.
             StreamNotFound: there is no such stream and the policy does not create it.
             Conflict: the stream has a publisher that does not make room.
             Unavailable: the server is full or about to stop.
         """
-        self._refuse_loop(name, via)
-        return await self._begin(self._attach(Role.PUBLISH, stream_name(name)), offer)
+        checked, path = stream_name(name), lineage.parse(via)
+        self._admit(Role.PUBLISH, checked, path)
+        return await self._begin(self._attach(Role.PUBLISH, checked), offer, path)
 
     async def subscribe(
         self, name: str, offer: str | None, via: str = "", *, may_wait: bool = True
@@ -170,20 +174,21 @@ class Live:
         Args:
             name: of the stream.
             offer: None where the client wants ours, to be answered by `accept` within 30 s.
-            via: whose cascade this is, if it is one's.
+            via: to whom the media goes, if a node pulls it.
             may_wait: whether the viewer wants to wait for a publisher, where it may.
 
         Raises:
-            Loop: it is a cascade of this very stream.
+            Loop: the stream's media comes from there.
             Invalid: the name or the offer cannot be used, or no codec is in common.
             StreamNotFound: there is no such stream and the policy does not create it.
             NotPublished: nobody publishes, and the viewer may not or will not wait.
             NotAtOrigin, GatewayTimeout: likewise, nor is it to be had elsewhere.
             Unavailable: the server or the stream is full, or the server is about to stop.
         """
-        self._refuse_loop(name, via)
-        session = await self._seat(stream_name(name), may_wait)
-        return await self._begin(session, offer)
+        checked, path = stream_name(name), lineage.parse(via)
+        self._admit(Role.SUBSCRIBE, checked, path)
+        session = await self._seat(checked, may_wait, path)
+        return await self._begin(session, offer, path)
 
     def accept(self, name: str, session_id: str, answer: str) -> None:
         """Take a viewer's answer to our offer.
@@ -461,11 +466,21 @@ class Live:
     def _oldest(self) -> int:
         return now_ms() - round(self._policy.list_ended * 1000)
 
-    async def _begin(self, session: Session, offer: str | None) -> Answered:
+    def _admit(self, role: Role, name: StreamName, path: lineage.Path) -> None:
+        """Refuse a node that would feed itself."""
+        stream = self._streams.get(name)
+        own = (self._node.entry(name),) if stream is None else stream.path
+        paths.admit(role, own, path)
+
+    async def _begin(
+        self, session: Session, offer: str | None, path: lineage.Path
+    ) -> Answered:
         # From _attach to scope.start there is no await: the place in the stream is taken before
         # anybody else can run, and _run gives it back however it ends.
+        session.path = path
         sdp = await self._start(session, offer)
-        return Answered(session.id, sdp, session.peer.version)
+        via = lineage.encode(session.stream.path) if path else ""
+        return Answered(session.id, sdp, session.peer.version, via)
 
     async def _start(self, session: Session, offer: str | None) -> str:
         try:
@@ -480,9 +495,11 @@ class Live:
         self._check_room()
         if wish.stream.is_removed:
             raise StreamNotFound(wish.stream.name)
-        remote = replace(
-            wish.remote, via=self._mark(wish.stream.name), may_wait=wish.may_wait
-        )
+        # Who pulls says to whom the media goes, who pushes where it comes from.
+        is_pull = wish.role is Role.PUBLISH
+        path = wish.downstream if is_pull else wish.stream.path
+        via = lineage.encode(path)
+        remote = replace(wish.remote, via=via, may_wait=wish.may_wait)
         session = wish.stream.attach_remote(
             wish.role, remote, makes_room=wish.edge is not None
         )
@@ -497,7 +514,9 @@ class Live:
                     viewer.peer.end("the stream is pushed to another server", "pushed")
         return session
 
-    async def _seat(self, name: StreamName, may_wait: bool) -> Session:
+    async def _seat(
+        self, name: StreamName, may_wait: bool, path: lineage.Path
+    ) -> Session:
         """A viewer's place, in time where the stream has to be fetched first.
 
         Who may wait takes a place at once, and `_after` sees to the rest. Others are to be told
@@ -514,19 +533,9 @@ class Live:
         self._check_room()
         if stream is None:
             stream = self._create(name, policy)
-        with self._cascades.seeking(stream) as found:
+        with self._cascades.seeking(stream, path) as found:
             await found
             return self._attach(Role.SUBSCRIBE, name, may_wait=True)
-
-    def _mark(self, name: str) -> str:
-        """What this node's cascades of a stream carry with them, unlike all others'."""
-        return hashlib.blake2b(
-            name.encode(), key=self._node, digest_size=16
-        ).hexdigest()
-
-    def _refuse_loop(self, name: str, via: str) -> None:
-        if via and via == self._mark(name):
-            raise Loop(name)
 
     def _check_room(self) -> None:
         if self._closing:
@@ -577,6 +586,7 @@ class Live:
             name,
             self._media.relay(name),
             policy,
+            entry=self._node.entry(name),
             is_kept=is_kept,
             is_provisioned=is_provisioned,
         )
@@ -618,6 +628,7 @@ class Live:
                 stream.relay.close()
             return
         self._cascades.watch(stream)
+        stream.tell_path()
         if stream.timer is not None:
             stream.timer.cancel()
             stream.timer = None
@@ -674,6 +685,7 @@ class Live:
     def _connected(self, session: Session, elapsed: float) -> None:
         replaced = session.stream.promote(session)
         if replaced is not None:
+            session.stream.tell_path()
             replaced.peer.end("another publisher took its place", "replaced")
         is_publisher = session.role is Role.PUBLISH
         self._tell(

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from live777py.aio.backoff import Backoff
 from live777py.core.edge import Edge
+from live777py.core.lineage import MAX_ENTRIES, Path
 from live777py.core.model import (
     NO_TRAFFIC,
     Cascade,
@@ -38,6 +39,9 @@ MAX_VIEWERS_WAIT = 5.0
 
 #: Seconds without a media packet after which a source is lost, where there are others.
 NO_MEDIA = 5.0
+
+#: Seconds after which a connection without media has none.
+PROMPT = 1.0
 
 #: Seconds for which a failure answers whoever asks for the same stream.
 MEMORY = 1.0
@@ -113,7 +117,7 @@ class Wish:
         self._failure: LiveError | None = None
         self._failed_at = 0.0
         self._rest_until = 0.0
-        self._verdicts: dict[Verdict, None] = {}
+        self._verdicts: dict[Verdict, Path] = {}
         self._close_timer: asyncio.TimerHandle | None = None
         #: The session ends since nobody watches.
         self._is_closing = False
@@ -159,6 +163,19 @@ class Wish:
             traffic=traffic,
         )
 
+    @property
+    def downstream(self) -> Path:
+        """To whom goes what is pulled: to this stream, and to nodes that wait for an answer.
+
+        Two that would fetch it from one another could both wait for ever. Who watches already is
+        not to be kept from it by a node that is part of its way.
+        """
+        path = [self.stream.entry]
+        if not self.stream.has_audience:
+            for asked in self._verdicts.values():
+                path += [entry for entry in asked if entry not in path]
+        return tuple(path[:MAX_ENTRIES])
+
     # What becomes of it.
 
     def choose(self) -> None:
@@ -193,15 +210,16 @@ class Wish:
             self._refusals.clear()
             self._enter(CascadeState.CONNECTED)
         if session.role is Role.PUBLISH:
-            if self.stream.relay.codecs:
-                self._tell(None)
-            elif session is self.session and self.may_wait:
-                self._tell(NotPublished(self.stream.name))
+            if self._verdicts:
+                self._look_for_media(session)
             if self.role is Role.SUBSCRIBE and self.is_waiting:
                 self.wake()
 
     def failed(self, error: Exception) -> None:
         """The attempt has come to nothing."""
+        if self.is_stopped:
+            self._wait(str(error))
+            return
         if self.edge is not None:
             self.edge.failed(self.remote, error)
         self._refusals.append(error)
@@ -217,13 +235,15 @@ class Wish:
         ending = session.ending or Ending("it has ended")
         was_connected = session.connected_at > 0
         self._passed += replace(session.peer.traffic, bitrate=0)
-        self._retry_after.append(0.0)
-        if not was_connected:
-            self._refusals.append(PeerGone(*ending))
         self._wait(ending.reason)
+        if self.is_stopped:
+            return
         if self._is_closing:
             self._restart()
             return
+        self._retry_after.append(0.0)
+        if not was_connected:
+            self._refusals.append(PeerGone(*ending))
         if was_connected and now_ms() - session.connected_at >= STABLE * 1000:
             self._backoff.reset()
             if self._has_others:
@@ -320,13 +340,16 @@ class Wish:
                 self._close()
 
     @contextmanager
-    def seeking(self) -> Iterator[Awaitable[None]]:
+    def seeking(self, path: Path = ()) -> Iterator[Awaitable[None]]:
         """Be watched for the time of a block, by one who asks whether the stream is there.
 
         What the block gets is to be awaited, and raises why it is not.
+
+        Args:
+            path: to whom the stream goes, if it is a node that asks.
         """
         verdict: Verdict = asyncio.get_running_loop().create_future()
-        self._verdicts[verdict] = None
+        self._verdicts[verdict] = path
         try:
             self.watch()
             self._tell_what_is_known(verdict)
@@ -427,8 +450,20 @@ class Wish:
             if not self.may_wait:
                 verdict.set_result(None)
             elif self._state is CascadeState.CONNECTED:
-                # It waits at the other server, where nobody publishes.
-                verdict.set_result(NotPublished(self.stream.name))
+                self._look_for_media(self.session)
+
+    def _look_for_media(self, session: Session) -> None:
+        """Tell those who ask what becomes of a connection, which may be without media."""
+        if not session.is_connected or not self._verdicts:
+            return
+        if self.stream.relay.codecs:
+            self._tell(None)
+        elif now_ms() - session.connected_at >= PROMPT * 1000:
+            # We wait at the other server, where nobody publishes.
+            self._tell(NotPublished(self.stream.name))
+        else:
+            loop = asyncio.get_running_loop()
+            loop.call_later(PROMPT / 10, self._look_for_media, session)
 
     def _tell(self, answer: LiveError | None) -> None:
         for verdict in self._verdicts:

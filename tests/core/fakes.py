@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self, TypeVar
 
+from live777py.core.lineage import Path
 from live777py.core.model import NO_TRAFFIC, MediaCounters, PeerState, Traffic
 from live777py.core.ports import Ending, PeerGone
-from live777py.core.remote import Remote
+from live777py.core.remote import Opened, Remote
 from live777py.errors import AtCapacity
 from live777py.protocol.codecs import Codec, Kind
 
@@ -35,6 +36,11 @@ class FakePeer:
         self.stage = "ice"
         self.restarts: list[tuple[str, str]] = []
         self.muted: set[Kind] = set()
+        #: What it was told, the latest last.
+        self.told: list[Path] = []
+        self.heard: Callable[[Path], None] | None = None
+        #: The peer at the other end, where there is one.
+        self.other: FakePeer | None = None
         self.state = PeerState.NEW
         self.error: Exception | None = None
         self.entered = False
@@ -63,6 +69,8 @@ class FakePeer:
         await self.may_leave.wait()
         self.state = PeerState.CLOSED
         self.left = True
+        if self.other is not None and self._ending is not None:
+            self.other.end(f"closed by the other side: {self._ending.reason}")
 
     async def answer(self, offer: str) -> str:
         if self.error is not None:
@@ -88,6 +96,18 @@ class FakePeer:
 
     def mute(self, kind: Kind, muted: bool) -> None:
         (self.muted.add if muted else self.muted.discard)(kind)
+
+    def hear_paths(self, heard: Callable[[Path], None]) -> None:
+        self.heard = heard
+
+    def tell_path(self, path: Path) -> None:
+        self.told.append(path)
+        self.deliver()
+
+    def deliver(self) -> None:
+        """What was told last reaches the other end, a moment later."""
+        if self.other is not None and self.other.heard is not None and self.told:
+            asyncio.get_running_loop().call_soon(self.other.heard, self.told[-1])
 
     @property
     def recent(self) -> Traffic:
@@ -137,13 +157,17 @@ class FakeServers:
 class FakeRemotePeer(FakePeer):
     """A session at one of the other servers."""
 
-    def __init__(self, remote: Remote, servers: FakeServers) -> None:
+    def __init__(
+        self, remote: Remote, path: Path = (), servers: FakeServers | None = None
+    ) -> None:
         super().__init__()
         self.remote = remote
-        self.servers = servers
+        self.servers = servers or FakeServers()
         self.media_silence = 0.0
+        #: What a server that is a node answers.
+        self.path = path
 
-    async def open(self) -> str:
+    async def open(self) -> Opened:
         self.servers.asked.append(self.remote)
         answered = asyncio.ensure_future(self.servers.may_answer.wait())
         ended = asyncio.ensure_future(self._ended.wait())
@@ -158,7 +182,7 @@ class FakeRemotePeer(FakePeer):
         if refusal is not None:
             raise refusal
         self.state = PeerState.CONNECTING
-        return "http://hidden@there/session/x?hidden"
+        return Opened("http://hidden@there/session/x?hidden", self.path)
 
 
 class FakeRelay:
@@ -170,6 +194,7 @@ class FakeRelay:
         self.feeder: FakePeer | None = None
         self.peers: list[FakePeer] = []
         self.error: Exception | None = None
+        self.path: Path = ()
         self.closed = False
 
     def publisher(self) -> FakePeer:
@@ -181,12 +206,12 @@ class FakeRelay:
         return self._peer()
 
     def source(self, remote: Remote) -> FakeRemotePeer:
-        peer = self._add(FakeRemotePeer(remote, self.servers))
+        peer = self._add(FakeRemotePeer(remote, self.path, self.servers))
         peer.relay = self
         return peer
 
     def sink(self, remote: Remote) -> FakeRemotePeer:
-        return self._add(FakeRemotePeer(remote, self.servers))
+        return self._add(FakeRemotePeer(remote, self.path, self.servers))
 
     def _peer(self) -> FakePeer:
         return self._add(FakePeer())
@@ -207,6 +232,7 @@ class FakeMedia:
         self.relays: dict[str, FakeRelay] = {}
         self.servers = FakeServers()
         self.error: Exception | None = None
+        self.path: Path = ()
         self.full = False
         self.counted = MediaCounters()
 
@@ -218,5 +244,6 @@ class FakeMedia:
             raise AtCapacity("no track left")
         relay = FakeRelay(self.servers)
         relay.error = self.error
+        relay.path = self.path
         self.relays[name] = relay
         return relay

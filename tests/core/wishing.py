@@ -19,7 +19,7 @@ async def live(
     """A node, an edge if it has origins."""
     media = FakeMedia()
     edge = Edge([Origin(url) for url in origins], close_after) if origins else None
-    async with Live(media, policy or Policy(), edge) as node:
+    async with Live(media, policy or Policy(), edge=edge) as node:
         yield node, media
 
 
