@@ -87,6 +87,13 @@ def test_what_we_offer_to_send_a_server_like_ours_takes() -> None:
     assert list(audio.all("ssrc")) == ["3333 cname:me", "3333 msid:me audio"]
 
 
+@pytest.mark.parametrize("trickles", [True, False])
+def test_an_offer_says_whether_more_candidates_may_follow(trickles: bool) -> None:
+    text = write_offer(SENT, LOCAL, session=77, cname="me", trickles=trickles)
+    assert ("a=end-of-candidates" in text) is not trickles
+    assert ("trickle" in text) is trickles
+
+
 def test_what_we_offer_to_watch_names_many_codecs_and_no_transport_cc() -> None:
     text = offer(watched())
     read = read_offer(text)
