@@ -287,6 +287,7 @@ class Cascades:
         self._fetched += wish.edge is not None
         wish.stream.cascades += 1
         wish.stream.pulls += wish.role is Role.PUBLISH
+        wish.stream.is_on_demand |= wish.is_on_demand
 
     def _forget(self, wish: Wish) -> None:
         if self._wishes.pop(wish.id, None) is None:
@@ -298,6 +299,7 @@ class Cascades:
         self._fetched -= wish.edge is not None
         wish.stream.cascades -= 1
         wish.stream.pulls -= wish.role is Role.PUBLISH
+        wish.stream.is_on_demand &= not wish.is_on_demand
         wish.end()
         self._forgotten(wish)
 

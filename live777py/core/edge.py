@@ -13,6 +13,7 @@ from http import HTTPStatus
 from urllib.parse import quote, urlsplit
 
 from live777py.core.remote import Remote
+from live777py.core.stream import MAX_NAME_BYTES
 from live777py.errors import (
     BadGateway,
     GatewayTimeout,
@@ -27,6 +28,9 @@ STREAM = "{stream}"
 
 #: Where our own servers, and live777's, have their streams.
 PATH = f"/whep/{STREAM}"
+
+#: What becomes the longest part of a URL.
+LONGEST_NAME = MAX_NAME_BYTES * "%"
 
 #: Seconds for which an origin that did not answer is asked after all others.
 AVOIDED = 30.0
@@ -80,7 +84,7 @@ class Edge:
         #: Until when servers are avoided, on the loop's clock.
         self._avoided: dict[str, float] = {}
         self._failures: dict[str, tuple[LiveError, float]] = {}
-        self.remotes("x")
+        self.remotes(LONGEST_NAME)
 
     def remotes(self, stream: str) -> tuple[Remote, ...]:
         """Where a stream may be."""

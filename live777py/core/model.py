@@ -163,6 +163,7 @@ class StreamInfo:
 
     Attributes:
         is_provisioned: it was declared in the configuration.
+        is_on_demand: it is pulled from elsewhere, only while somebody watches.
     """
 
     name: StreamName
@@ -171,6 +172,7 @@ class StreamInfo:
     subscribe: SideInfo
     codecs: tuple[Codec, ...]
     is_provisioned: bool = False
+    is_on_demand: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,6 +220,7 @@ class Stream:
         cascades: how many wishes there are to have it pulled or pushed; while there is one the
             stream stays.
         pulls: how many of them are to have it pulled.
+        is_on_demand: it is pulled only while somebody watches.
         is_removed: it has no name any more, only sessions that are about to end.
         timer: of `Live`, for when the stream is due to end by itself.
     """
@@ -245,6 +246,7 @@ class Stream:
         self.is_removed = False
         self.cascades = 0
         self.pulls = 0
+        self.is_on_demand = False
         self.timer: asyncio.TimerHandle | None = None
         self.publisher: Session | None = None
         self.successor: Session | None = None
@@ -479,4 +481,5 @@ class Stream:
             subscribe=self._watched.info(list(self.viewers.values()), oldest),
             codecs=tuple(self.relay.codecs.values()),
             is_provisioned=self.is_provisioned,
+            is_on_demand=self.is_on_demand,
         )
