@@ -147,7 +147,7 @@ class Cascades:
             return False
         known = self._edge.recall(name, MEMORY)
         if known is not None:
-            raise known[0].with_traceback(None)
+            raise known.answer.with_traceback(None)
         return True
 
     def is_sought(self, stream: Stream) -> bool:
@@ -196,7 +196,7 @@ class Cascades:
         )
         failure = edge.recall(stream.name, MEMORY)
         if failure is not None:
-            wish.recall(*failure)
+            wish.recall(failure)
         self._add(wish)
         self._scope.spawn(self._unasked, wish)
         wish.watch()

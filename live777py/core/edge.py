@@ -66,6 +66,21 @@ class Origin:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A round of origins that did not have a stream.
+
+    Attributes:
+        answer: to viewers.
+        reason: what the last of them said.
+        at: when, on the loop's clock.
+    """
+
+    answer: LiveError
+    reason: str
+    at: float
+
+
 class Edge:
     """The origins of an edge."""
 
@@ -83,7 +98,7 @@ class Edge:
         self.close_after = close_after
         #: Until when servers are avoided, on the loop's clock.
         self._avoided: dict[str, float] = {}
-        self._failures: dict[str, tuple[LiveError, float]] = {}
+        self._failures: dict[str, Failure] = {}
         self.remotes(LONGEST_NAME)
 
     def remotes(self, stream: str) -> tuple[Remote, ...]:
@@ -115,20 +130,20 @@ class Edge:
             f"no origin of this edge could be asked for stream {stream!r}: try again later"
         )
 
-    def remember(self, stream: str, failure: LiveError, failed_at: float) -> None:
+    def remember(self, stream: str, failure: Failure) -> None:
         """Nobody had a stream."""
         self._failures.pop(stream, None)
         if len(self._failures) >= MAX_FAILURES:
             # In the order in which they came: the oldest is of the least use.
             del self._failures[next(iter(self._failures))]
-        self._failures[stream] = (failure, failed_at)
+        self._failures[stream] = failure
 
-    def recall(self, stream: str, memory: float) -> tuple[LiveError, float] | None:
-        """Why a stream was not to be had, and when, if that is no longer ago than `memory`."""
+    def recall(self, stream: str, memory: float) -> Failure | None:
+        """Why a stream was not to be had, if that is no longer ago than `memory`."""
         found = self._failures.get(stream)
         if found is None:
             return None
-        if asyncio.get_running_loop().time() - found[1] < memory:
+        if asyncio.get_running_loop().time() - found.at < memory:
             return found
         del self._failures[stream]
         return None

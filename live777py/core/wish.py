@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from live777py.aio.backoff import Backoff
-from live777py.core.edge import Edge
+from live777py.core.edge import Edge, Failure
 from live777py.core.lineage import MAX_ENTRIES, Path
 from live777py.core.model import (
     NO_TRAFFIC,
@@ -113,9 +113,8 @@ class Wish:
         self._round: list[Remote] = []
         self._refusals: list[Exception] = []
         self._retry_after: list[float] = []
-        #: Why the latest round failed, and when, on the loop's clock.
-        self._failure: LiveError | None = None
-        self._failed_at = 0.0
+        #: Of the latest round.
+        self._failure: Failure | None = None
         self._rest_until = 0.0
         self._verdicts: dict[Verdict, Path] = {}
         self._close_timer: asyncio.TimerHandle | None = None
@@ -281,7 +280,7 @@ class Wish:
             self._close_timer.cancel()
             self._close_timer = None
         if self.edge is not None and self._failure is not None:
-            self.edge.remember(self.stream.name, self._failure, self._failed_at)
+            self.edge.remember(self.stream.name, self._failure)
         self._tell(NotPublished(self.stream.name))
         self.has_ended.set()
 
@@ -368,12 +367,12 @@ class Wish:
             # Others are told the same.
             raise failure.with_traceback(None)
 
-    def recall(self, failure: LiveError, failed_at: float) -> None:
+    def recall(self, failure: Failure) -> None:
         """A wish for the same stream failed a moment ago."""
-        self._failure, self._failed_at = failure, failed_at
-        self._rest_until = failed_at + MEMORY
+        self._failure = failure
+        self._rest_until = failure.at + MEMORY
         self.must_rest = True
-        self._wait(str(failure))
+        self._wait(failure.reason)
 
     def refuse(self) -> None:
         """The node is about to stop: nobody is to wait for an answer."""
@@ -416,8 +415,8 @@ class Wish:
         self._rest_until = now + max(self._backoff.next(), wanted)
         self.must_rest = True
         if self._refusals:
-            self._failure, self._failed_at = self._why_not(), now
-            self._tell(self._failure)
+            self._failure = Failure(self._why_not(), self._error, now)
+            self._tell(self._failure.answer)
 
     def _restart(self) -> None:
         """As if it began only now."""
@@ -442,8 +441,8 @@ class Wish:
             return
         elif self.is_waiting:
             now = asyncio.get_running_loop().time()
-            if self._failure is not None and now - self._failed_at < MEMORY:
-                verdict.set_result(self._failure)
+            if self._failure is not None and now - self._failure.at < MEMORY:
+                verdict.set_result(self._failure.answer)
             else:
                 self.wake()
         elif self.session is not None and self.session.is_answered:

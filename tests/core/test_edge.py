@@ -8,7 +8,7 @@ import pytest
 
 from live777py.aio.backoff import Backoff
 from live777py.core import cascades, edge, wish
-from live777py.core.edge import Edge, Origin
+from live777py.core.edge import Edge, Failure, Origin
 from live777py.core.live import Live, Policy
 from live777py.core.model import CascadeState
 from live777py.core.stream import StreamPolicy
@@ -112,11 +112,11 @@ async def test_failures_are_remembered_for_a_while_and_not_without_bound(
     monkeypatch.setattr(edge, "MAX_FAILURES", 2)
     origins = Edge([Origin(A)], 1.0)
     now = asyncio.get_running_loop().time()
-    failure = NotAtOrigin("x")
+    failure = Failure(NotAtOrigin("x"), "a answered 404", now)
     for name in ("a", "b", "a", "c"):
-        origins.remember(name, failure, now)
+        origins.remember(name, failure)
     assert origins.recall("b", 60) is None
-    assert origins.recall("a", 60) == origins.recall("c", 60) == (failure, now)
+    assert origins.recall("a", 60) is origins.recall("c", 60) is failure
     assert origins.recall("a", 0) is None
     assert origins.recall("a", 60) is None
 
@@ -314,6 +314,7 @@ async def test_what_failed_a_moment_ago_is_not_asked_for_by_those_who_wait(
         for _ in range(3):
             viewer = await node.subscribe("cam", "an offer")
             assert only(node).state is CascadeState.WAITING
+            assert only(node).error == "there answered 404"
             await node.end_session("cam", viewer.session)
             await until(lambda: not node.cascades())
         assert asked(media) == ["a"]
