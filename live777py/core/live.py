@@ -36,6 +36,7 @@ from live777py.errors import (
     InvalidFragment,
     InvalidRemote,
     LiveError,
+    Loop,
     NoAnswerAwaited,
     NoLayers,
     NotAViewer,
@@ -485,12 +486,22 @@ class Live:
 
     async def _open(self, wish: Wish) -> Session:
         """A session at another server, as `Cascades` wants it."""
+        stream = wish.stream
+        if wish.role is Role.SUBSCRIBE:
+            return await self._open_by(wish, stream.path)
+        try:
+            return await self._open_by(wish, stream.downstream)
+        except Loop as loop:
+            # Whoever waits here for its own stream is not to keep others from theirs.
+            if not stream.refuse_held(loop):
+                raise
+            return await self._open_by(wish, (stream.entry,))
+
+    async def _open_by(self, wish: Wish, path: lineage.Path) -> Session:
+        """The same; a node is told where the media comes from, or to whom it goes."""
         self._check_room()
         if wish.stream.is_removed:
             raise StreamNotFound(wish.stream.name)
-        # Who pulls says to whom the media goes, who pushes where it comes from.
-        is_pull = wish.role is Role.PUBLISH
-        path = (wish.stream.entry,) if is_pull else wish.stream.path
         remote = replace(wish.remote, via=lineage.encode(path))
         session = wish.stream.attach_remote(wish.role, remote)
         self._sessions[session.id] = session
