@@ -458,7 +458,7 @@ class Live:
             return await self._open_by(wish, stream.downstream)
         except Loop as loop:
             # Whoever waits here for its own stream is not to keep others from theirs.
-            if not stream.refuse_held(loop):
+            if not stream.held.refuse(loop):
                 raise
             return await self._open_by(wish, (stream.entry,))
 

@@ -6,13 +6,11 @@ place, and when they are negotiated.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable
 from functools import partial
 
 from live777py.core.lineage import Path, check
 from live777py.core.model import Role
-from live777py.core.stream import HeldRequest, Session, Stream
+from live777py.core.stream import Session
 from live777py.errors import Loop
 
 
@@ -32,36 +30,6 @@ def admit(role: Role, own: Path, told: Path) -> None:
         check(own, told)
     else:
         check(told, own[-1:])
-
-
-async def hold(stream: Stream, path: Path, found: Awaitable[None]) -> None:
-    """Wait, for a node, until it is known whether there is anything to watch.
-
-    Whoever is asked for the stream meanwhile is told for whom it is. A node that says so of itself
-    without reason has its own request refused, and nobody else's.
-
-    Args:
-        stream: that is being pulled.
-        path: to whom the media would go; () for whoever is no node.
-        found: returns when there is something.
-
-    Raises:
-        Loop: it would be pulled from one of them.
-    """
-    request = HeldRequest(path)
-    if path:
-        stream.held.append(request)
-    try:
-        # `refuse` lets this "time out" at once.
-        async with asyncio.timeout(None) as request.timeout:
-            await found
-    except TimeoutError:
-        if request.loop is None:
-            raise
-        raise request.loop from None
-    finally:
-        if path:
-            stream.held.remove(request)
 
 
 def trace(session: Session) -> None:

@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from live777py.core.lineage import MAX_HOPS, Entry, Node, Path, parse
+from live777py.core.held import HeldRequests
+from live777py.core.lineage import MAX_HOPS, Entry, Node, Path
 from live777py.core.model import (
     NO_TRAFFIC,
     Cascade,
@@ -31,7 +32,6 @@ from live777py.errors import (
     AlreadyPublishing,
     AtCapacity,
     InvalidName,
-    Loop,
     NotPublished,
     TakeoverPending,
 )
@@ -156,28 +156,6 @@ class Session:
         )
 
 
-@dataclass(eq=False, slots=True)
-class HeldRequest:
-    """A node's request to watch that is answered once it is known whether there is anything.
-
-    Attributes:
-        path: to whom the media would go.
-        loop: why it is refused meanwhile.
-        timeout: of who waits.
-    """
-
-    path: Path
-    loop: Loop | None = None
-    timeout: asyncio.Timeout | None = None
-
-    def refuse(self, loop: Loop) -> None:
-        """What is being pulled for it would come from itself."""
-        # Others are refused with the same: each has an error of its own.
-        self.loop = type(loop)(loop.path, loop.via)
-        if self.timeout is not None and not self.timeout.expired():
-            self.timeout.reschedule(asyncio.get_running_loop().time())
-
-
 class _Side:
     """What a stream remembers of one of its sides."""
 
@@ -258,7 +236,7 @@ class Stream:
     ) -> None:
         self.name = name
         self.entry = Node().entry(name) if entry is None else entry
-        self.held: list[HeldRequest] = []
+        self.held = HeldRequests()
         self._told_path: Path = (self.entry,)
         self.relay = relay
         self.policy = policy
@@ -389,20 +367,8 @@ class Stream:
 
     @property
     def downstream(self) -> Path:
-        """For whom it is pulled: this stream first, then the nodes whose requests are held.
-
-        None of them has a session yet, so that none could be told of a loop.
-        """
-        waiting = [entry for h in self.held if h.loop is None for entry in h.path]
-        return tuple(dict.fromkeys((self.entry, *waiting)))[:MAX_HOPS]
-
-    def refuse_held(self, loop: Loop) -> bool:
-        """Refuse the held requests through which a loop leads; whether there were any."""
-        entries = set(parse(loop.via))
-        led = [h for h in self.held if h.loop is None and entries & {*h.path}]
-        for held in led:
-            held.refuse(loop)
-        return bool(led)
+        """For whom it is pulled: this stream first, then the nodes whose requests are held."""
+        return tuple(dict.fromkeys((self.entry, *self.held.path)))[:MAX_HOPS]
 
     def tell_path(self) -> None:
         """Tell the nodes that watch where the media comes from, if that has changed."""

@@ -11,13 +11,11 @@ import pytest
 
 from live777py.aio.backoff import Backoff
 from live777py.core import cascades, lineage
-from live777py.core.lineage import MAX_HOPS, Node, check
+from live777py.core.lineage import MAX_HOPS, Node
 from live777py.core.live import Live, Policy
 from live777py.core.model import SessionInfo, StreamName
-from live777py.core.paths import hold
-from live777py.core.stream import Stream, StreamPolicy
-from live777py.errors import Loop, NotPublished, TooManyHops
-from tests.core.fakes import FakeMedia, FakeRelay, FakeRemotePeer
+from live777py.errors import Loop, TooManyHops
+from tests.core.fakes import FakeMedia, FakeRemotePeer, caught
 from tests.core.network import STRANGER, Network, network
 
 
@@ -281,50 +279,6 @@ async def test_who_says_to_be_a_node_that_it_is_not_only_refuses_itself() -> Non
         assert lineage.in_words(media.relays["cam"].peers[2].told[-1]) == "a/cam"
 
 
-async def test_whoever_is_asked_is_told_for_whom_a_pull_is() -> None:
-    stream = Stream(StreamName("cam"), FakeRelay(), StreamPolicy())
-    found = asyncio.Event()
-
-    async def finds() -> None:
-        await found.wait()
-
-    one, two = (Node(name).entry("cam") for name in "xy")
-    async with asyncio.TaskGroup() as group:
-        group.create_task(hold(stream, (one, two), finds()))
-        group.create_task(hold(stream, (two,), finds()))
-        group.create_task(hold(stream, (), finds()))
-        await asyncio.sleep(0)
-        assert stream.downstream == (stream.entry, one, two)
-        found.set()
-    assert len(stream.downstream) == 1
-
-
-async def test_a_held_request_that_is_a_loop_is_refused_and_no_other() -> None:
-    stream = Stream(StreamName("cam"), FakeRelay(), StreamPolicy())
-    found = asyncio.Event()
-
-    async def finds() -> None:
-        await found.wait()
-
-    one, two = (Node(name).entry("cam") for name in "xy")
-    async with asyncio.TaskGroup() as group:
-        refused = group.create_task(caught(hold(stream, (one,), finds())))
-        other = group.create_task(caught(hold(stream, (two,), finds())))
-        await asyncio.sleep(0)
-        with pytest.raises(Loop) as loop:
-            check((one,), stream.downstream)
-        assert stream.refuse_held(loop.value)
-        assert stream.downstream == (stream.entry, two)
-        # It was its own doing alone.
-        assert not stream.refuse_held(loop.value)
-        error = await refused
-        assert isinstance(error, Loop)
-        assert str(error) == str(loop.value)
-        assert not other.done()
-        found.set()
-    assert other.result() is None
-
-
 async def test_who_waits_for_its_own_stream_keeps_nobody_from_it() -> None:
     async with network("abx") as net:
         await net.pull("b", "x")
@@ -333,28 +287,8 @@ async def test_who_waits_for_its_own_stream_keeps_nobody_from_it() -> None:
         [own] = net.lives["x"]._streams.values()
         never = asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as group:
-            held = group.create_task(caught(hold(stream, (own.entry,), never)))
+            held = group.create_task(caught(stream.held.hold((own.entry,), never)))
             await asyncio.sleep(0)
             await net.pull("a", "b")
         assert str(held.result()).endswith("x/cam → b/cam → a/cam → x/cam")
         assert await net.path("a") == in_words("xba")
-
-
-async def test_what_is_held_may_fail_for_other_reasons() -> None:
-    stream = Stream(StreamName("cam"), FakeRelay(), StreamPolicy())
-
-    async def fails(error: Exception) -> None:
-        raise error
-
-    for error in (NotPublished("cam"), TimeoutError("its own")):
-        assert await caught(hold(stream, (STRANGER,), fails(error))) is error
-    assert stream.held == []
-
-
-async def caught(waiting: Awaitable[None]) -> Exception | None:
-    """What comes of it."""
-    try:
-        await waiting
-    except Exception as error:
-        return error
-    return None
