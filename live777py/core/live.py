@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from live777py.aio.scope import TaskScope
+from live777py.core import life
 from live777py.core.cascades import Cascades, Wish
 from live777py.core.events import Event, Events, EventType
 from live777py.core.model import (
@@ -29,37 +30,26 @@ from live777py.core.model import (
     StreamName,
     Tally,
 )
-from live777py.core.ports import Ending, Media, PeerGone
-from live777py.core.remote import Remote, shown
+from live777py.core.ports import Media
+from live777py.core.remote import Remote
 from live777py.core.stream import Session, Stream, StreamPolicy, now_ms, stream_name
 from live777py.errors import (
     AtCapacity,
-    InvalidFragment,
     InvalidRemote,
     LiveError,
     Loop,
-    NoAnswerAwaited,
     NoLayers,
     NotAViewer,
     NotPublished,
     SessionNotFound,
     ShuttingDown,
-    StaleVersion,
     StreamExists,
     StreamNotFound,
     StreamProvisioned,
-    VersionRequired,
 )
-from live777py.log import session_logger
 from live777py.protocol.codecs import Kind
 
 logger = logging.getLogger(__name__)
-
-#: Seconds in which an offer of ours must be answered (draft-ietf-wish-whep-03 section 4.3.2).
-OFFER_LIFETIME = 30.0
-
-#: ICE restarts of one session of which the old username fragments are remembered.
-MAX_RESTARTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,15 +178,7 @@ class Live:
             Invalid: the answer cannot be used; another one may be.
         """
         session = self.session(name, session_id)
-        if session.viewer is None or not session.awaits_answer:
-            raise NoAnswerAwaited
-        if session.deadline is None or session.deadline.expired():
-            # Its task just has not run yet, and the deadline can be moved no more.
-            raise SessionNotFound(name, session_id)
-        session.viewer.accept(answer)
-        session.awaits_answer = False
-        now = asyncio.get_running_loop().time()
-        session.deadline.reschedule(now + self._policy.connect_timeout)
+        life.accept(session, answer, self._policy.connect_timeout)
 
     def trickle(
         self,
@@ -227,23 +209,7 @@ class Live:
             InvalidFragment: a restart without a password.
         """
         session = self.session(name, session_id)
-        peer = session.peer
-        if condition is None:
-            raise VersionRequired
-        if not condition.matches(peer.version) or ufrag in session.past_ufrags:
-            raise StaleVersion
-        if ufrag in ("", peer.remote_ufrag) or not peer.remote_ufrag:
-            return None
-        if not pwd:
-            raise InvalidFragment("an ICE restart needs ice-pwd beside ice-ufrag")
-        if len(session.past_ufrags) >= MAX_RESTARTS:
-            raise AtCapacity(
-                f"ICE was restarted {MAX_RESTARTS} times in this session: POST a new one"
-            )
-        session.past_ufrags.add(peer.remote_ufrag)
-        fragment = peer.restart(ufrag, pwd)
-        session_logger(logger, name, session.id).info("ICE restarts")
-        return Restarted(fragment, peer.version)
+        return life.trickle(session, ufrag, pwd, condition)
 
     def mute(self, name: str, session_id: str, kind: Kind, *, muted: bool) -> None:
         """Send a viewer no more of a kind, or send it again.
@@ -622,63 +588,11 @@ class Live:
     async def _run(
         self, started: Callable[[str], None], session: Session, offer: str | None
     ) -> None:
-        """The whole life of a session."""
-        log = session_logger(logger, session.stream.name, session.id)
-        session.has_begun = True
-        reason, cause = "internal error", "internal_error"
-        began = time.monotonic()
-        try:
-            async with session.peer as peer:
-                answer = await _negotiate(session, offer)
-                log.info("%s session begins", session.role.value)
-                session.is_answered = True
-                started(answer)
-                try:
-                    await self._connect(session)
-                except PeerGone as gone:
-                    reason, cause = str(gone), gone.cause
-                else:
-                    self._connected(session, time.monotonic() - began)
-                    reason, cause = await peer.gone()
-        except asyncio.CancelledError:
-            reason, cause = "the server is shutting down", "stopped"
-            raise
-        except LiveError as refused:
-            reason, cause = str(refused), refused.code
-            raise
-        finally:
-            session.ending = Ending(reason, cause)
-            self._detach(session, reason, cause)
-            if session.is_answered:
-                seconds = time.monotonic() - began
-                log.info(
-                    "%s session ends after %.1f s: %s",
-                    session.role.value,
-                    seconds,
-                    reason,
-                )
-
-    async def _connect(self, session: Session) -> None:
-        """Wait until a session's media can flow.
-
-        Raises:
-            PeerGone: it never will, or not in time.
-        """
         limit = self._policy.connect_timeout
-        if session.awaits_answer:
-            limit = OFFER_LIFETIME
         try:
-            # `accept` moves the deadline.
-            async with asyncio.timeout(limit) as session.deadline:
-                await session.peer.connected()
-        except TimeoutError:
-            if session.awaits_answer:
-                reason = f"our offer was not answered within {OFFER_LIFETIME:g} s"
-                raise PeerGone(reason, "not_answered") from None
-            reason = f"not connected within {self._policy.connect_timeout:g} s"
-            raise PeerGone(reason, f"{session.peer.stage}_timeout") from None
+            await life.run(started, session, offer, limit, self._connected)
         finally:
-            session.deadline = None
+            self._detach(session, *(session.ending or ()))
 
     def _connected(self, session: Session, elapsed: float) -> None:
         replaced = session.stream.promote(session)
@@ -720,20 +634,3 @@ class Live:
                 elapsed=elapsed,
             )
         )
-
-
-async def _negotiate(session: Session, offer: str | None) -> str:
-    """The answer to a client's offer, or an offer for one that made none.
-
-    Of a session at another server, its URL there.
-    """
-    if session.remote is not None and session.cascade is not None:
-        url = await session.remote.open()
-        session.cascade = replace(session.cascade, session_url=shown(url))
-        return url
-    if offer is not None:
-        return await session.peer.answer(offer)
-    if session.viewer is None:
-        raise RuntimeError("publishers make their own offers")
-    session.awaits_answer = True
-    return await session.viewer.offer()

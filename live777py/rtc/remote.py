@@ -2,8 +2,6 @@
 
 aioice makes the connection, on sockets of its own; then the data plane adopts the one in use, and
 what is not media goes back to aioice and its DTLS. The rest is a publisher's or a viewer's.
-
-Header extensions do not cross a cascade.
 """
 
 from __future__ import annotations

@@ -8,18 +8,21 @@ from live777py.clients.sdp_session import SdpClient
 from live777py.clients.whep import WhepClient
 from live777py.core.remote import Remote
 from live777py.protocol.codecs import Kind
+from live777py.protocol.extensions import Extension
 from live777py.rtc.negotiation import ReceivedMedia
-from live777py.rtc.outgoing_offer import AnsweredMedia, OutgoingMedia, watched
+from live777py.rtc.outgoing_offer import AnsweredMedia, OutgoingMedia
 from live777py.rtc.peer import Resources
 from live777py.rtc.publisher import Publisher
+from live777py.rtc.publisher_answer import REMB, TRANSPORT_CC
 from live777py.rtc.remote import OpenedPeer
 from live777py.rtc.tracks import StreamTracks
+from live777py.rtc.watched import pulled
 
 #: Seconds between two looks at which codec comes, until one does.
-SETTLE = 0.1
+SETTLE = 0.02
 
 #: So many looks may pass between the first packet of one kind and that of the other.
-SETTLE_LOOKS = 3
+SETTLE_LOOKS = 15
 
 
 class Source(OpenedPeer, Publisher):
@@ -39,7 +42,7 @@ class Source(OpenedPeer, Publisher):
         return WhepClient(token, headers=headers)
 
     async def _to_offer(self) -> tuple[OutgoingMedia, ...]:
-        return watched()
+        return pulled()
 
     def _prepare(self) -> None:
         answer = self._answered
@@ -58,11 +61,8 @@ class Source(OpenedPeer, Publisher):
             super()._bind(_received(section, payload_type))
 
     def _take_over(self, media: tuple[ReceivedMedia, ...]) -> None:
-        if all(len(section.codecs) == 1 for section in self._sections.values()):
-            self._settled = {item.kind: item.payload_type for item in media}
-            super()._take_over(media)
-        else:
-            self._settle_timer = self._loop.call_later(SETTLE, self._wait_for_media)
+        # An answer is no promise: MediaMTX's has a sound track beside every picture.
+        self._settle_timer = self._loop.call_later(SETTLE, self._wait_for_media)
 
     def _leave(self) -> None:
         if self._settle_timer is not None:
@@ -111,14 +111,18 @@ class Source(OpenedPeer, Publisher):
 def _received(section: AnsweredMedia, payload_type: int) -> ReceivedMedia:
     """What an answer lets the other server send."""
     repairs = {repaired: rtx for rtx, repaired in section.rtx.items()}
+    feedback = section.feedback[payload_type]
+    has_numbers = Extension.TRANSPORT_CC in section.extensions.values()
+    # A sender follows one of them.
+    unused = REMB if has_numbers and TRANSPORT_CC in feedback else TRANSPORT_CC
     return ReceivedMedia(
         mid=section.mid,
         kind=section.kind,
         codec=section.codecs[payload_type],
         payload_type=payload_type,
         rtx_payload_type=repairs.get(payload_type),
-        extensions={},
-        feedback=section.feedback[payload_type],
+        extensions=section.extensions,
+        feedback=feedback - {unused},
         ssrcs=section.ssrcs,
         rids=(),
     )

@@ -17,6 +17,12 @@ OPUS = Codec("audio", "opus", 48_000, 2)
 P = TypeVar("P", bound="FakePeer")
 
 
+async def settle() -> None:
+    """Let every task that can run do so."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 class FakePeer:
     """Answers at once; connects and ends when told to."""
 

@@ -26,8 +26,8 @@ from live777py.rtc.full_ice import new_credentials
 from live777py.rtc.outgoing import ConnectFailed, OutgoingPeer, is_loopback
 from live777py.rtc.outgoing_offer import (
     OutgoingMedia,
-    watched,
 )
+from live777py.rtc.watched import watched
 from tests.support import media
 from tests.support.loopback import loopback_only
 from tests.support.offers import VP8
