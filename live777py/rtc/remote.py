@@ -28,7 +28,9 @@ from live777py.errors import (
     BadGateway,
     GatewayTimeout,
     InvalidAnswer,
+    InvalidOffer,
     Loop,
+    UnsupportedCodec,
 )
 from live777py.protocol import rtcp
 from live777py.protocol.rtp import Malformed
@@ -37,7 +39,6 @@ from live777py.rtc.outgoing import ConnectFailed, Detached, OutgoingPeer
 from live777py.rtc.outgoing_offer import (
     Answer,
     OutgoingMedia,
-    read_answer,
 )
 from live777py.rtc.peer import Resources, RtcPeer
 from live777py.rtc.refusals import Refusals
@@ -119,13 +120,16 @@ class OpenedPeer(RtcPeer, RemotePeer):
         self._resources.transport.register_own(self._id, self)
 
     async def _establish(self) -> SrtpKeys:
-        if self._session is None:
+        session = self._session
+        if session is None:
             raise RuntimeError("open() comes before connected()")
+        # Our answer to an offer of theirs had said that there are no more candidates.
+        may_trickle = session.takes_fragments and not session.is_offer
         try:
-            self._answered = await self._outgoing.connect(
-                self._session.answer,
-                ice_servers=self._session.ice_servers,
-                trickle=self._trickle if self._session.takes_fragments else None,
+            await self._outgoing.connect(
+                self._answered,
+                ice_servers=session.ice_servers,
+                trickle=self._trickle if may_trickle else None,
             )
         except ConnectFailed as failure:
             raise PeerGone(str(failure), "connect_failed") from failure
@@ -244,7 +248,11 @@ class OpenedPeer(RtcPeer, RemotePeer):
         try:
             offer = await self._outgoing.offer()
             self._session = await self._client.post(remote.url, offer)
-            read_answer(self._session.answer, media)
+            if self._session.is_offer:
+                self._answered, answer = self._outgoing.answer_to(self._session.answer)
+                await self._client.answer(self._session, answer)
+            else:
+                self._answered = self._outgoing.read(self._session.answer)
         except Refused as error:
             if error.status == LOOP_DETECTED:
                 raise Loop(self._tracks.name) from error
@@ -253,6 +261,9 @@ class OpenedPeer(RtcPeer, RemotePeer):
             ) from error
         except InvalidAnswer as error:
             raise BadGateway(f"{remote.shown}: {error}", 201) from error
+        except (InvalidOffer, UnsupportedCodec) as error:
+            fault = f"it wants to be answered, but {error}"
+            raise BadGateway(f"{remote.shown}: {fault}", 406) from error
         except (Unreachable, ConnectFailed) as error:
             raise GatewayTimeout(str(error)) from error
         return self._session.url or ""

@@ -39,7 +39,7 @@ class Source(OpenedPeer, Publisher):
         self._settle_timer: asyncio.TimerHandle | None = None
 
     def _new_client(self, token: str | None, headers: dict[str, str]) -> SdpClient:
-        return WhepClient(token, headers=headers)
+        return WhepClient(token, headers=headers, takes_offers=True)
 
     async def _to_offer(self) -> tuple[OutgoingMedia, ...]:
         return pulled()
