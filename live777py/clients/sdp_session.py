@@ -36,7 +36,8 @@ TIMEOUT = 15.0
 #: Seconds for the DELETE of a session whose answer could not be read.
 UNDO_TIMEOUT = 5.0
 
-#: Says whose cascade an offer is, so that a node knows its own; others ignore it.
+#: Says of a cascade's offer where the media comes from, or to whom it goes, and of its answer
+#: where it comes from (`core/lineage.py`); other servers pass over it.
 VIA = "Live777py-Via"
 
 SDP_TYPE = "application/sdp"
@@ -51,12 +52,18 @@ class Refused(Unavailable):
         status: of its response.
         body: the text of the response, cut.
         retry_after: the seconds after which it wants to be asked again.
+        via: of a node that refuses a loop, the path of it.
     """
 
     code = "refused"
 
     def __init__(
-        self, url: str, status: int, body: str, retry_after: float | None = None
+        self,
+        url: str,
+        status: int,
+        body: str,
+        retry_after: float | None = None,
+        via: str = "",
     ) -> None:
         line = " ".join(body.split())[:200]
         super().__init__(f"{shown(url)} answered {status}{f': {line}' if line else ''}")
@@ -64,6 +71,7 @@ class Refused(Unavailable):
         self.status = status
         self.body = body
         self.retry_after = retry_after
+        self.via = via
 
 
 class Unreachable(Unavailable):
@@ -85,6 +93,7 @@ class SdpSession:
         answer: its SDP; an offer where `is_offer`.
         ice_servers: STUN and TURN servers that the response names.
         etag: of the ICE session, None when the server does not do restarts.
+        via: where the media comes from, of a node; else "".
         takes_fragments: whether more candidates may be sent to it.
         is_offer: whether it wants an answer; then nothing is agreed yet.
     """
@@ -93,6 +102,7 @@ class SdpSession:
     answer: str
     ice_servers: tuple[LinkedIceServer, ...] = ()
     etag: str | None = field(default=None)
+    via: str = ""
     takes_fragments: bool = False
     is_offer: bool = False
 
@@ -265,6 +275,7 @@ class SdpClient:
             answer="",
             ice_servers=ice_servers(response.headers.getall("Link", [])),
             etag=response.headers.get("ETag"),
+            via=response.headers.get(VIA, ""),
             takes_fragments=_takes_fragments(response.headers),
             is_offer=is_offer,
         )
@@ -284,7 +295,8 @@ class SdpClient:
 async def _refusal(response: aiohttp.ClientResponse) -> Refused:
     text = await _text(response, MAX_ERROR_BYTES)
     wanted = posting.retry_after(response.headers.get("Retry-After", ""))
-    return Refused(str(response.url), response.status, text, wanted or None)
+    via = response.headers.get(VIA, "")
+    return Refused(str(response.url), response.status, text, wanted or None, via)
 
 
 async def _sdp(response: aiohttp.ClientResponse) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from live777py.core import paths
 from live777py.core.model import IfMatch, Restarted
 from live777py.core.ports import Ending, PeerGone
 from live777py.core.remote import shown
@@ -58,6 +59,7 @@ async def run(
     try:
         async with session.peer as peer:
             answer = await _negotiate(session, offer)
+            paths.trace(session)
             log.info("%s session begins", session.role.value)
             session.is_answered = True
             started(answer)
@@ -91,9 +93,10 @@ async def _negotiate(session: Session, offer: str | None) -> str:
     Of a session at another server, its URL there.
     """
     if session.remote is not None and session.cascade is not None:
-        url = await session.remote.open()
-        session.cascade = replace(session.cascade, session_url=shown(url))
-        return url
+        opened = await session.remote.open()
+        session.cascade = replace(session.cascade, session_url=shown(opened.url))
+        session.path = opened.path
+        return opened.url
     if offer is not None:
         return await session.peer.answer(offer)
     if session.viewer is None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import logging
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from live777py.aio.scope import TaskScope
-from live777py.core import life
+from live777py.core import life, lineage, paths
 from live777py.core.cascades import Cascades, Wish
 from live777py.core.events import Event, Events, EventType
 from live777py.core.model import (
@@ -37,7 +35,6 @@ from live777py.errors import (
     AtCapacity,
     InvalidRemote,
     LiveError,
-    Loop,
     NoLayers,
     NotAViewer,
     NotPublished,
@@ -84,7 +81,16 @@ class Live:
         events: what happens to streams and sessions.
     """
 
-    def __init__(self, media: Media, policy: Policy) -> None:
+    def __init__(
+        self, media: Media, policy: Policy, node: lineage.Node | None = None
+    ) -> None:
+        """Begin.
+
+        Args:
+            media: the engine.
+            policy: the rules.
+            node: what other nodes know this one by; None for one without a name.
+        """
         self._media = media
         self._policy = policy
         self._streams: dict[StreamName, Stream] = {}
@@ -95,8 +101,7 @@ class Live:
         self._past = NO_TALLY
         self._scope = TaskScope()
         self._cascades = Cascades(self._scope, self._open, self._after)
-        #: What others can neither guess nor connect with the name of a stream.
-        self._node = secrets.token_bytes(16)
+        self._node = lineage.Node() if node is None else node
         self._closing = False
         self._told = 0
         self.events = Events()
@@ -139,17 +144,16 @@ class Live:
         Args:
             name: of the stream.
             offer: the SDP.
-            via: whose cascade this is, if it is one's.
+            via: where the media comes from, if a node pushes it.
 
         Raises:
-            Loop: it is a cascade of this very stream.
+            Loop: it comes from this very stream.
             Invalid: the name or the offer cannot be used.
             StreamNotFound: there is no such stream and the policy does not create it.
             Conflict: the stream has a publisher that does not make room.
             Unavailable: the server is full or about to stop.
         """
-        self._refuse_loop(name, via)
-        return await self._begin(Role.PUBLISH, name, offer)
+        return await self._begin(Role.PUBLISH, name, offer, lineage.parse(via))
 
     async def subscribe(self, name: str, offer: str | None, via: str = "") -> Answered:
         """Answer a viewer's offer, or make one for it, and keep its session until it ends.
@@ -157,17 +161,16 @@ class Live:
         Args:
             name: of the stream.
             offer: None where the client wants ours, to be answered by `accept` within 30 s.
-            via: whose cascade this is, if it is one's.
+            via: to whom the media goes, if a node pulls it.
 
         Raises:
-            Loop: it is a cascade of this very stream.
+            Loop: the stream's media comes from there.
             Invalid: the name or the offer cannot be used, or no codec is in common.
             StreamNotFound: there is no such stream and the policy does not create it.
             NotPublished: nobody publishes, and the policy does not let viewers wait.
             Unavailable: the server or the stream is full, or the server is about to stop.
         """
-        self._refuse_loop(name, via)
-        return await self._begin(Role.SUBSCRIBE, name, offer)
+        return await self._begin(Role.SUBSCRIBE, name, offer, lineage.parse(via))
 
     def accept(self, name: str, session_id: str, answer: str) -> None:
         """Take a viewer's answer to our offer.
@@ -301,7 +304,6 @@ class Live:
         role = Role.PUBLISH if source else Role.SUBSCRIBE
         checked = stream_name(name)
         remote = Remote.parse(source or target, token)
-        remote = replace(remote, via=self._mark(checked))
         if self._closing:
             raise ShuttingDown
         stream = self._streams.get(checked)
@@ -423,12 +425,20 @@ class Live:
     def _oldest(self) -> int:
         return now_ms() - round(self._policy.list_ended * 1000)
 
-    async def _begin(self, role: Role, name: str, offer: str | None) -> Answered:
+    async def _begin(
+        self, role: Role, name: str, offer: str | None, path: lineage.Path
+    ) -> Answered:
+        checked = stream_name(name)
+        stream = self._streams.get(checked)
+        own = (self._node.entry(checked),) if stream is None else stream.path
+        paths.admit(role, own, path)
         # From here to scope.start there is no await: the place in the stream is taken before
         # anybody else can run, and _run gives it back however it ends.
-        session = self._attach(role, stream_name(name))
+        session = self._attach(role, checked)
+        session.path = path
         sdp = await self._start(session, offer)
-        return Answered(session.id, sdp, session.peer.version)
+        via = lineage.encode(session.stream.path) if path else ""
+        return Answered(session.id, sdp, session.peer.version, via)
 
     async def _start(self, session: Session, offer: str | None) -> str:
         try:
@@ -443,23 +453,17 @@ class Live:
         self._check_room()
         if wish.stream.is_removed:
             raise StreamNotFound(wish.stream.name)
-        session = wish.stream.attach_remote(wish.role, wish.remote)
+        # Who pulls says to whom the media goes, who pushes where it comes from.
+        is_pull = wish.role is Role.PUBLISH
+        path = (wish.stream.entry,) if is_pull else wish.stream.path
+        remote = replace(wish.remote, via=lineage.encode(path))
+        session = wish.stream.attach_remote(wish.role, remote)
         self._sessions[session.id] = session
         session.cascade = wish.cascade
         wish.attempt(session)
         self._after(session.stream)
         await self._start(session, None)
         return session
-
-    def _mark(self, name: str) -> str:
-        """What this node's cascades of a stream carry with them, unlike all others'."""
-        return hashlib.blake2b(
-            name.encode(), key=self._node, digest_size=16
-        ).hexdigest()
-
-    def _refuse_loop(self, name: str, via: str) -> None:
-        if via and via == self._mark(name):
-            raise Loop(name)
 
     def _check_room(self) -> None:
         if self._closing:
@@ -509,6 +513,7 @@ class Live:
             name,
             self._media.relay(name),
             policy,
+            entry=self._node.entry(name),
             is_kept=is_kept,
             is_provisioned=is_provisioned,
         )
@@ -549,6 +554,7 @@ class Live:
                 self._past += stream.tally()
                 stream.relay.close()
             return
+        stream.tell_path()
         if stream.timer is not None:
             stream.timer.cancel()
             stream.timer = None
@@ -597,6 +603,7 @@ class Live:
     def _connected(self, session: Session, elapsed: float) -> None:
         replaced = session.stream.promote(session)
         if replaced is not None:
+            session.stream.tell_path()
             replaced.peer.end("another publisher took its place", "replaced")
         is_publisher = session.role is Role.PUBLISH
         self._tell(

@@ -22,14 +22,14 @@ from live777py.clients.sdp_session import (
     SdpSession,
     Unreachable,
 )
+from live777py.core import lineage
 from live777py.core.ports import PeerGone, RemotePeer
-from live777py.core.remote import Remote
+from live777py.core.remote import Opened, Remote
 from live777py.errors import (
     BadGateway,
     GatewayTimeout,
     InvalidAnswer,
     InvalidOffer,
-    Loop,
     UnsupportedCodec,
 )
 from live777py.protocol import rtcp
@@ -91,8 +91,8 @@ class OpenedPeer(RtcPeer, RemotePeer):
         """As long as it is not connected; aioice knows better."""
         return "ice"
 
-    async def open(self) -> str:
-        """Post an offer and read the answer; returns the session's URL."""
+    async def open(self) -> Opened:
+        """Post an offer and read the answer."""
         try:
             # As in `connected`: end() lets this "time out" at once.
             async with asyncio.timeout(None) as self._connecting:
@@ -221,13 +221,12 @@ class OpenedPeer(RtcPeer, RemotePeer):
             return
         # What comes before the plane is ready has nobody to act on it.
         if self._timer is not None:
-            for packet in packets:
-                self._receive(packet, now)
+            self._take(packets, now)
 
     def _closed_by_server(self, reason: str) -> None:
         self.end(f"closed by the other server: {reason}", "closed")
 
-    async def _post(self) -> str:
+    async def _post(self) -> Opened:
         remote = self._remote
         media = await self._to_offer()
         self._client = await self._goodbyes.enter_async_context(
@@ -254,8 +253,9 @@ class OpenedPeer(RtcPeer, RemotePeer):
             else:
                 self._answered = self._outgoing.read(self._session.answer)
         except Refused as error:
-            if error.status == LOOP_DETECTED:
-                raise Loop(self._tracks.name) from error
+            loop = lineage.refused(error.via)
+            if error.status == LOOP_DETECTED and loop is not None:
+                raise loop from error
             raise BadGateway(
                 str(error), error.status, error.body, error.retry_after
             ) from error
@@ -266,4 +266,4 @@ class OpenedPeer(RtcPeer, RemotePeer):
             raise BadGateway(f"{remote.shown}: {fault}", 406) from error
         except (Unreachable, ConnectFailed) as error:
             raise GatewayTimeout(str(error)) from error
-        return self._session.url or ""
+        return Opened(self._session.url or "", lineage.parse(self._session.via))

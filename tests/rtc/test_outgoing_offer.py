@@ -90,13 +90,6 @@ def test_what_we_offer_to_send_a_server_like_ours_takes() -> None:
     assert list(audio.all("ssrc")) == ["3333 cname:me", "3333 msid:me audio"]
 
 
-@pytest.mark.parametrize("trickles", [True, False])
-def test_an_offer_says_whether_more_candidates_may_follow(trickles: bool) -> None:
-    text = write_offer(SENT, LOCAL, session=77, cname="me", trickles=trickles)
-    assert ("a=end-of-candidates" in text) is not trickles
-    assert ("trickle" in text) is trickles
-
-
 def test_extensions_come_under_the_answers_ids() -> None:
     orientation = "urn:3gpp:video-orientation"
     color = "http://www.webrtc.org/experiments/rtp-hdrext/color-space"
@@ -110,6 +103,13 @@ def test_extensions_come_under_the_answers_ids() -> None:
     # What only the other side would send is of no use, nor what was not offered.
     assert video.extensions == {7: Extension.VIDEO_ORIENTATION}
     assert audio.extensions == {}
+
+
+@pytest.mark.parametrize("trickles", [True, False])
+def test_an_offer_says_whether_more_candidates_may_follow(trickles: bool) -> None:
+    text = write_offer(SENT, LOCAL, session=77, cname="me", trickles=trickles)
+    assert ("a=end-of-candidates" in text) is not trickles
+    assert ("trickle" in text) is trickles
 
 
 def test_an_answer_is_read() -> None:
