@@ -12,6 +12,7 @@ import logging
 import time
 from abc import abstractmethod
 from contextlib import AsyncExitStack
+from typing import Any
 from urllib.parse import urlsplit
 
 from live777py.aio.finish import finish
@@ -35,6 +36,7 @@ from live777py.errors import (
 from live777py.protocol import rtcp
 from live777py.protocol.rtp import Malformed
 from live777py.relay.seam import Path, SrtpKeys
+from live777py.rtc.full_ice import has_address
 from live777py.rtc.outgoing import ConnectFailed, Detached, OutgoingPeer
 from live777py.rtc.outgoing_offer import (
     Answer,
@@ -74,6 +76,8 @@ class OpenedPeer(RtcPeer, RemotePeer):
         self._outgoing: OutgoingPeer
         self._detached: Detached | None = None
         self._refusals: Refusals | None = None
+        #: Where media goes out, as the socket has it.
+        self._local_address: tuple[Any, ...] = ()
         self._answered: Answer
 
     @property
@@ -139,7 +143,7 @@ class OpenedPeer(RtcPeer, RemotePeer):
         self._detached = detached = self._outgoing.detach()
         # What came before is lost, and asked for again like any loss.
         with detached.socket as sock:
-            local = sock.getsockname()
+            self._local_address = local = sock.getsockname()
             scope = local[3] if len(local) > 3 else 0
             host, port = detached.remote[:2]
             path = Path(host.partition("%")[0], port, local[0].partition("%")[0], scope)
@@ -171,11 +175,14 @@ class OpenedPeer(RtcPeer, RemotePeer):
             reason = f"nothing came from the other server for {LOST_AFTER:g} s"
             self.end(reason, "silent")
         elif self._refusals is not None:
-            if silent > ASK_AFTER:
+            if silent <= ASK_AFTER:
+                self._refusals.end()
+            elif not has_address(self._local_address):
+                # A network was left for another one: the next attempt goes by that.
+                self.end(f"the address {self._local_address[0]} is gone", "silent")
+            else:
                 self._refusals.begin()
                 self._outgoing.ask()
-            else:
-                self._refusals.end()
 
     # What the transport calls.
 

@@ -26,6 +26,24 @@ async def test_silence_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(await there.living("cam", "subscribe")) == 1
 
 
+async def test_an_address_that_is_gone_is_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with node() as there, node() as here, publisher(there.url):
+        location = await here.begin("cam", sourceUrl=f"{there.url}/whep/cam")
+        await here.connected(location)
+        monkeypatch.setattr(remote, "ASK_AFTER", 0.0)
+        monkeypatch.setattr(remote, "has_address", lambda _address: False)
+
+        async def is_lost() -> bool:
+            error = str((await here.get(location))["lastError"])
+            return "the address 127.0.0.1 is gone" in error
+
+        await until(is_lost)
+        monkeypatch.undo()
+        await here.connected(location)
+
+
 async def test_the_other_servers_goodbye_is_the_end() -> None:
     async with node() as there, node() as here, publisher(there.url):
         location = await here.begin("cam", sourceUrl=f"{there.url}/whep/cam")
