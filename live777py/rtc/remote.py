@@ -51,6 +51,9 @@ logger = logging.getLogger(__name__)
 #: Seconds that the DELETE of a session may take.
 GOODBYE = 5.0
 
+#: The same where the other server is lost: the next attempt waits for it.
+LOST_GOODBYE = 1.0
+
 #: Seconds of silence after which the other server is asked whether it is there: most send a
 #: report every second. Where its port is closed, its machine says so at once.
 ASK_AFTER = 1.5
@@ -158,10 +161,11 @@ class OpenedPeer(RtcPeer, RemotePeer):
     async def _hang_up(self) -> None:
         if self._refusals is not None:
             self._refusals.close()
+        is_lost = self._ending.done() and self._ending.result().cause == "silent"
         async with self._goodbyes:
             if self._session is not None:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(GOODBYE):
+                    async with asyncio.timeout(LOST_GOODBYE if is_lost else GOODBYE):
                         await self._client.delete(self._session)
 
     def _send_rtcp(self, *packets: rtcp.Packet) -> None:

@@ -59,6 +59,30 @@ async def test_the_other_servers_goodbye_is_the_end() -> None:
         await here.connected(location)
 
 
+async def test_the_goodbye_to_a_lost_server_is_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with (
+        node() as there,
+        node() as here,
+        front_of(there.url) as front,
+        publisher(there.url),
+    ):
+        location = await here.begin("cam", sourceUrl=f"{front.url}/whep/cam")
+        await here.connected(location)
+        front.deletes.clear()
+        monkeypatch.setattr(remote, "GOODBYE", 3600.0)
+        monkeypatch.setattr(remote, "LOST_GOODBYE", 0.05)
+        monkeypatch.setattr(remote, "LOST_AFTER", 0.0)
+
+        async def is_lost() -> bool:
+            return "nothing came" in str((await here.get(location))["lastError"])
+
+        await until(is_lost)
+        monkeypatch.undo()
+        await here.connected(location)
+
+
 async def test_what_was_made_for_an_unusable_answer_is_deleted() -> None:
     async with node() as there, node() as here, front_of(there.url) as front:
         front.rewrite = lambda sdp: sdp.replace("a=fingerprint", "a=nothing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class Front:
         without: names of headers that do not come back.
         redirect: where POSTs are sent to (307), "" for nowhere.
         offers: POSTs go on without their body: the server answers by an offer of its own.
+        deletes: while it is not set, no DELETE is answered.
         asked: what has been asked so far.
     """
 
@@ -44,6 +46,7 @@ class Front:
     without: tuple[str, ...] = ()
     redirect: str = ""
     offers: bool = False
+    deletes: asyncio.Event = field(default_factory=asyncio.Event)
     asked: list[Asked] = field(default_factory=list)
 
     def of(self, method: str) -> list[Asked]:
@@ -59,6 +62,7 @@ async def front_of(server: str) -> AsyncIterator[Front]:
         server: the base URL of what it is in front of.
     """
     front = Front("")
+    front.deletes.set()
     async with aiohttp.ClientSession() as http:
 
         async def handler(request: web.Request) -> web.Response:
@@ -92,6 +96,7 @@ async def front_of(server: str) -> AsyncIterator[Front]:
             front.url = f"http://{host}:{port}"
             yield front
         finally:
+            front.deletes.set()
             await runner.cleanup()
 
 
