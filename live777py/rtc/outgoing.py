@@ -333,6 +333,11 @@ class OutgoingPeer:
         return self._gone.is_set()
 
     @property
+    def is_relayed(self) -> bool:
+        """Whether the way leads through a TURN server; `connect` must have returned."""
+        return bool(self._ice.pair.local_candidate.type == "relay")
+
+    @property
     def remote(self) -> Address:
         """Where the other side is; `connect` must have returned."""
         return self._ice.pair.remote_addr
@@ -382,7 +387,7 @@ class OutgoingPeer:
             OSError: there are too many open files.
         """
         pair = self._ice.pair
-        if pair.local_candidate.type == "relay":
+        if self.is_relayed:
             if self._bridge is None:
                 self._bridge = TurnBridge(self._send)
             bridge = self._bridge

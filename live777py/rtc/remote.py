@@ -144,6 +144,8 @@ class OpenedPeer(RtcPeer, RemotePeer):
         if keys is None:
             raise RuntimeError("connect() leaves keys")
         self._detached = detached = self._outgoing.detach()
+        if self._outgoing.is_relayed:
+            logger.info("peer %d: the way leads through a TURN server", self._id)
         # What came before is lost, and asked for again like any loss.
         with detached.socket as sock:
             self._local_address = local = sock.getsockname()
