@@ -48,7 +48,7 @@ class Source(OpenedPeer, Publisher):
         return (time.monotonic_ns() - max([self._started, *arrivals])) / NANOSECONDS
 
     def _new_client(self, token: str | None, headers: dict[str, str]) -> SdpClient:
-        return WhepClient(token, headers=headers)
+        return WhepClient(token, headers=headers, takes_offers=True)
 
     async def _to_offer(self) -> tuple[OutgoingMedia, ...]:
         return pulled()
