@@ -1,8 +1,8 @@
 """FFmpeg's own `whip` muxer as a publisher, in a process of its own.
 
-`python -m tests.support.ffmpeg_whip URL FILE` publishes H.264 High and stereo Opus for
-some seconds and writes every encoded packet that it hands to the muxer into FILE. The
-muxer blocks and crashes as it likes; a process of its own keeps that from the tests.
+`python -m tests.support.ffmpeg_whip URL FILE` publishes H.264 High with numbered pictures and
+stereo Opus for some seconds, and writes every encoded packet that it hands to the muxer into
+FILE. The muxer blocks and crashes as it likes; a process of its own keeps that from the tests.
 
 The muxer is given a P-256 certificate: with GnuTLS, as in PyAV's wheels, it makes itself
 one on P-224, which OpenSSL refuses in TLS ("wrong curve") from whatever peer.
@@ -30,7 +30,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from tests.support.media import annex_b_units, picture
+from tests.support.media import annex_b_units
+from tests.support.numbered import picture
 
 WIDTH, HEIGHT, RATE = 640, 360, 30
 
@@ -127,7 +128,7 @@ def publish(url: str, path: Path, seconds: float, token: str = "") -> None:
         began = time.monotonic()
         for index in range(round(seconds * RATE)):
             time.sleep(max(0.0, began + index / RATE - time.monotonic()))
-            frame = picture(WIDTH, HEIGHT, index).reformat(format="yuv420p")
+            frame = picture(WIDTH, HEIGHT, index)
             frame.pts, frame.time_base = index, fractions.Fraction(1, RATE)
             for packet in video.encode(frame):
                 put(b"V", bytes(packet))
