@@ -38,6 +38,28 @@ SETTLE = 2.0
 _PAGE = "/live777py-bench"
 _HTML = "<!doctype html><title>bench</title><body>"
 
+#: `numberOf` is what a viewer's `video` shows, or null: `cell` is a cell's part of the width.
+NUMBER_OF = """
+window.numberOf = ({ video }, { cell, bits }) => {
+  const size = Math.round(video.videoWidth * cell);
+  const canvas = new OffscreenCanvas(2 * bits, 4);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(video, 0, 0, bits * size, 2 * size, 0, 0, 2 * bits, 4);
+  const { data } = context.getImageData(0, 0, 2 * bits, 4);
+  let number = 0;
+  for (let bit = 0; bit < bits; bit += 1) {
+    const [upper, lower] = [0, 2].map((row) => {
+      // The mean of the four pixels that a cell has become.
+      const at = [0, 1].flatMap((y) => [0, 1].map((x) => (row + y) * 2 * bits + 2 * bit + x));
+      return at.reduce((sum, index) => sum + data[4 * index], 0) / at.length;
+    });
+    if (Math.abs(upper - lower) < 64) return null;
+    if (upper > lower) number |= 1 << bit;
+  }
+  return number;
+};
+"""
+
 #: `join` resolves with the seconds from the POST to the first painted frame, `compare` with
 #: the numbers that two viewers show at the same moment.
 _SCRIPT = """
@@ -69,25 +91,6 @@ window.join = async ({ url, token, patience }) => {
   await peer.setLocalDescription({ type: "offer", sdp });
   await peer.setRemoteDescription({ type: "answer", sdp: await reply.text() });
   return (await painted - viewer.posted) / 1000;
-};
-
-window.numberOf = ({ video }, { cell, bits }) => {
-  const size = Math.round(video.videoWidth * cell);
-  const canvas = new OffscreenCanvas(2 * bits, 4);
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(video, 0, 0, bits * size, 2 * size, 0, 0, 2 * bits, 4);
-  const { data } = context.getImageData(0, 0, 2 * bits, 4);
-  let number = 0;
-  for (let bit = 0; bit < bits; bit += 1) {
-    const [upper, lower] = [0, 2].map((row) => {
-      // The mean of the four pixels that a cell has become.
-      const at = [0, 1].flatMap((y) => [0, 1].map((x) => (row + y) * 2 * bits + 2 * bit + x));
-      return at.reduce((sum, index) => sum + data[4 * index], 0) / at.length;
-    });
-    if (Math.abs(upper - lower) < 64) return null;
-    if (upper > lower) number |= 1 << bit;
-  }
-  return number;
 };
 
 window.compare = async ({ after, strip }) => {
@@ -218,7 +221,7 @@ async def opened(endpoint: Endpoint) -> AsyncIterator[ViewersPage]:
 
         await page.route(url, answer)
         await page.goto(url)
-        await page.add_script_tag(content=_SCRIPT)
+        await page.add_script_tag(content=NUMBER_OF + _SCRIPT)
         yield ViewersPage(page, endpoint)
 
 

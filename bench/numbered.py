@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -59,6 +60,16 @@ def distance(earlier: int, later: int) -> int:
     return (earlier - later + half) % PICTURES - half
 
 
+def stamp(luma: np.ndarray[Any, np.dtype[np.uint8]], number: int, bits: int) -> None:
+    """Write a number into a picture, its least bit first."""
+    size = int(CELL * luma.shape[1])
+    for bit in range(bits):
+        columns = slice(bit * size, (bit + 1) * size)
+        is_set = number >> bit & 1
+        luma[:size, columns] = _WHITE if is_set else _BLACK
+        luma[size : 2 * size, columns] = _BLACK if is_set else _WHITE
+
+
 @functools.cache
 def _noise() -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
     generator = np.random.default_rng(PICTURES)
@@ -71,12 +82,7 @@ def _noise() -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
 def _draw(width: int, height: int, index: int) -> av.VideoFrame:
     noise = _noise()
     luma = np.roll(noise[index % len(noise)], 5 * index, axis=1)
-    size = int(CELL * width)
-    for bit in range(BITS):
-        columns = slice(bit * size, (bit + 1) * size)
-        is_set = index >> bit & 1
-        luma[:size, columns] = _WHITE if is_set else _BLACK
-        luma[size : 2 * size, columns] = _BLACK if is_set else _WHITE
+    stamp(luma, index, BITS)
     chroma = np.full((height // 2, width), _GREY, np.uint8)
     return av.VideoFrame.from_ndarray(
         np.ascontiguousarray(np.concatenate([luma, chroma])), format="yuv420p"

@@ -18,6 +18,7 @@ import aiohttp
 
 from live777py.core.remote import shown
 from live777py.errors import Unavailable
+from live777py.protocol import sdpfrag
 from live777py.protocol.link import LinkedIceServer, ice_servers
 
 #: Longest answer that is read, as long as the offers that our own server reads.
@@ -30,7 +31,8 @@ MAX_REDIRECTS = 5
 #: Seconds that one request may take.
 TIMEOUT = 15.0
 
-#: Says whose cascade an offer is, so that a node knows its own; others ignore it.
+#: Says of a cascade's offer where the media comes from, or to whom it goes, and of its answer
+#: where it comes from (`core/lineage.py`); other servers pass over it.
 VIA = "Live777py-Via"
 
 _SDP = "application/sdp"
@@ -45,12 +47,18 @@ class Refused(Unavailable):
         status: of its response.
         body: the text of the response, cut.
         retry_after: the seconds after which it wants to be asked again.
+        via: of a node that refuses a loop, the path of it.
     """
 
     code = "refused"
 
     def __init__(
-        self, url: str, status: int, body: str, retry_after: float | None = None
+        self,
+        url: str,
+        status: int,
+        body: str,
+        retry_after: float | None = None,
+        via: str = "",
     ) -> None:
         line = " ".join(body.split())[:200]
         super().__init__(f"{shown(url)} answered {status}{f': {line}' if line else ''}")
@@ -58,6 +66,7 @@ class Refused(Unavailable):
         self.status = status
         self.body = body
         self.retry_after = retry_after
+        self.via = via
 
 
 class Unreachable(Unavailable):
@@ -79,12 +88,16 @@ class SdpSession:
         answer: its SDP.
         ice_servers: STUN and TURN servers that the response names.
         etag: of the ICE session, None when the server does not do restarts.
+        via: where the media comes from, of a node; else "".
+        takes_fragments: whether more candidates may be sent to it.
     """
 
     url: str | None
     answer: str
     ice_servers: tuple[LinkedIceServer, ...] = ()
     etag: str | None = field(default=None)
+    via: str = ""
+    takes_fragments: bool = False
 
 
 class SdpClient:
@@ -162,6 +175,23 @@ class SdpClient:
                 return response.status
         return None
 
+    async def trickle(self, session: SdpSession, fragment: str) -> bool:
+        """Tell of more candidates (RFC 9725 section 4.3.2); whether the server took them.
+
+        What goes wrong is no error: a path may be found all the same.
+        """
+        if session.url is None:
+            return False
+        headers = {**self._headers, "Content-Type": sdpfrag.MEDIA_TYPE}
+        if session.etag is not None:
+            headers["If-Match"] = session.etag
+        with contextlib.suppress(aiohttp.ClientError, OSError, ValueError):
+            async with self._client.patch(
+                session.url, data=fragment.encode(), headers=headers
+            ) as response:
+                return response.ok
+        return False
+
     @property
     def _client(self) -> aiohttp.ClientSession:
         if self._http is None:
@@ -192,7 +222,8 @@ async def _session(response: aiohttp.ClientResponse) -> SdpSession:
     url = str(response.url)
     if response.status != 201:
         text = await _text(response, MAX_ERROR_BYTES)
-        raise Refused(url, response.status, text, _retry_after(response))
+        via = response.headers.get(VIA, "")
+        raise Refused(url, response.status, text, _retry_after(response), via)
     answer = await _text(response, MAX_SDP_BYTES + 1)
     if len(answer.encode()) > MAX_SDP_BYTES:
         raise Refused(url, 201, f"an answer of more than {MAX_SDP_BYTES} bytes")
@@ -204,7 +235,17 @@ async def _session(response: aiohttp.ClientResponse) -> SdpSession:
         answer=answer,
         ice_servers=ice_servers(response.headers.getall("Link", [])),
         etag=response.headers.get("ETag"),
+        via=response.headers.get(VIA, ""),
+        takes_fragments=_takes_fragments(response.headers),
     )
+
+
+def _takes_fragments(headers: Mapping[str, str]) -> bool:
+    """Whether candidates may follow the offer; servers that restart ICE take them, too."""
+    accepted = headers.get("Accept-Patch")
+    if accepted is None:
+        return "ETag" in headers
+    return sdpfrag.MEDIA_TYPE in accepted.lower()
 
 
 async def _text(response: aiohttp.ClientResponse, limit: int) -> str:

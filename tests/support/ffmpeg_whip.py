@@ -1,8 +1,8 @@
 """FFmpeg's own `whip` muxer as a publisher, in a process of its own.
 
-`python -m tests.support.ffmpeg_whip URL FILE` publishes H.264 High and stereo Opus for
-some seconds and writes every encoded packet that it hands to the muxer into FILE. The
-muxer blocks and crashes as it likes; a process of its own keeps that from the tests.
+`python -m tests.support.ffmpeg_whip URL FILE` publishes H.264 High with numbered pictures and
+stereo Opus for some seconds, and writes every encoded packet that it hands to the muxer into
+FILE. The muxer blocks and crashes as it likes; a process of its own keeps that from the tests.
 
 The muxer is given a P-256 certificate: with GnuTLS, as in PyAV's wheels, it makes itself
 one on P-224, which OpenSSL refuses in TLS ("wrong curve") from whatever peer.
@@ -30,7 +30,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from tests.support.media import annex_b_units, picture
+from tests.support.media import annex_b_units
+from tests.support.numbered import picture
 
 WIDTH, HEIGHT, RATE = 640, 360, 30
 
@@ -80,7 +81,9 @@ def read_recording(path: Path) -> Recording:
     return recording
 
 
-async def start(url: str, path: Path, *, seconds: float) -> asyncio.subprocess.Process:
+async def start(
+    url: str, path: Path, *, seconds: float, token: str | None = None
+) -> asyncio.subprocess.Process:
     """Start publishing; the process ends by itself after `seconds` of media."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
@@ -89,15 +92,18 @@ async def start(url: str, path: Path, *, seconds: float) -> asyncio.subprocess.P
         url,
         str(path),
         f"--seconds={seconds}",
+        f"--token={token or ''}",
         cwd=Path(__file__).parents[2],
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
 
 
-def publish(url: str, path: Path, seconds: float) -> None:
+def publish(url: str, path: Path, seconds: float, token: str = "") -> None:
     """Encode, record and publish in real time."""
     options = _certificate(path.parent)
+    if token:
+        options["authorization"] = token
     with (
         av.open(url, "w", format="whip", options=options) as output,
         path.open("wb") as record,
@@ -122,7 +128,7 @@ def publish(url: str, path: Path, seconds: float) -> None:
         began = time.monotonic()
         for index in range(round(seconds * RATE)):
             time.sleep(max(0.0, began + index / RATE - time.monotonic()))
-            frame = picture(WIDTH, HEIGHT, index).reformat(format="yuv420p")
+            frame = picture(WIDTH, HEIGHT, index)
             frame.pts, frame.time_base = index, fractions.Fraction(1, RATE)
             for packet in video.encode(frame):
                 put(b"V", bytes(packet))
@@ -168,8 +174,9 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("file", type=Path)
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--token", default="", help="the bearer token")
     options = parser.parse_args()
-    publish(options.url, options.file, options.seconds)
+    publish(options.url, options.file, options.seconds, options.token)
 
 
 if __name__ == "__main__":

@@ -29,12 +29,11 @@ async def until(
             await asyncio.sleep(0.01)
 
 
-class Node:
-    """A server, and a client of its API."""
+class NodeApi:
+    """A client of a node's API, wherever the node runs."""
 
-    def __init__(self, server: RunningServer, http: aiohttp.ClientSession) -> None:
-        self.server = server
-        self.url = server.url
+    def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
+        self.url = url
         self.http = http
 
     async def post(self, stream: str, **body: object) -> tuple[int, str, str]:
@@ -59,6 +58,20 @@ class Node:
         async with self.http.delete(f"{self.url}{path}") as response:
             return response.status
 
+    async def streams(self) -> list[dict[str, Any]]:
+        """What `GET /api/streams/` lists."""
+        found: list[dict[str, Any]] = await self.get("/api/streams/")
+        return found
+
+    async def until_published(self, stream: str, timeout: float = 30.0) -> None:
+        """Wait until somebody who publishes a stream is connected."""
+
+        async def is_published() -> bool:
+            sessions = await self.living(stream, "publish")
+            return any(session["state"] == "connected" for session in sessions)
+
+        await until(is_published, timeout)
+
     async def is_connected(self, location: str) -> bool:
         """Whether a cascade is."""
         return bool((await self.get(location))["state"] == "connected")
@@ -69,7 +82,7 @@ class Node:
 
     async def living(self, stream: str, side: str) -> list[dict[str, Any]]:
         """The sessions of a side that have not ended."""
-        for found in await self.server.streams():
+        for found in await self.streams():
             if found["id"] == stream:
                 sessions = found[side]["sessions"]
                 return [s for s in sessions if s["state"] != "closed"]
@@ -77,10 +90,18 @@ class Node:
 
     async def codecs(self, stream: str) -> list[str]:
         """What a stream carries."""
-        for found in await self.server.streams():
+        for found in await self.streams():
             if found["id"] == stream:
                 return [codec["codec"] for codec in found["codecs"]]
         return []
+
+
+class Node(NodeApi):
+    """A server of this process, and a client of its API."""
+
+    def __init__(self, server: RunningServer, http: aiohttp.ClientSession) -> None:
+        super().__init__(server.url, http)
+        self.server = server
 
 
 @asynccontextmanager

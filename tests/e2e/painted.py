@@ -1,0 +1,91 @@
+"""What a page of Chromium paints of numbered pictures: which ones, and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from playwright.async_api import Page
+
+from bench.chromium import NUMBER_OF
+from tests.e2e import browser as chromium
+from tests.support.numbered import STRIP
+
+#: Keeps the number of every frame that the page's video element paints from now on.
+_RECORD = """
+(strip) => {
+  const video = document.querySelector("video");
+  window.painted = [];
+  const look = (now) => {
+    const at = (performance.timeOrigin + now) / 1000;
+    window.painted.push([window.numberOf({ video }, strip), at]);
+    video.requestVideoFrameCallback(look);
+  };
+  video.requestVideoFrameCallback(look);
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """One frame.
+
+    Attributes:
+        number: that it shows; None where it is unreadable.
+        at: seconds of the wall clock when it was painted.
+    """
+
+    number: int | None
+    at: float
+
+
+class Painting:
+    """The player page of a stream, and what it has painted."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    @classmethod
+    async def of(cls, page: Page, url: str, stream: str = "cam") -> Painting:
+        """Open the player page of a node and keep what it paints."""
+        await chromium.play(page, url, stream)
+        await page.evaluate(f"() => {{ {NUMBER_OF} }}")
+        await page.evaluate(_RECORD, STRIP)
+        return cls(page)
+
+    async def frames(self) -> list[Painted]:
+        """All so far, in the order in which they were painted."""
+        return [Painted(*f) for f in await self.page.evaluate("window.painted")]
+
+    async def shows(
+        self, first: int, count: int, patience: float = chromium.PATIENCE
+    ) -> list[Painted]:
+        """Wait until so many frames with numbers from this one on are painted; those.
+
+        Raises:
+            AssertionError: they are not in order, or do not come.
+        """
+
+        async def read() -> list[Painted]:
+            found = await self.frames()
+            return [f for f in found if f.number is None or f.number >= first]
+
+        found = await chromium.until(
+            read, lambda frames: len(frames) >= count, f"{count} pictures", patience
+        )
+        assert_in_order(found)
+        return found
+
+    async def is_the_same(self) -> None:
+        """Check that the page was not loaded anew, and made no second connection."""
+        states = await self.page.evaluate("window.peers.map((p) => p.connectionState)")
+        assert states == ["connected"]
+
+
+def assert_in_order(frames: list[Painted]) -> None:
+    """Each frame shows a later picture than the one before."""
+    numbers = [frame.number for frame in frames]
+    for earlier, later in pairwise(numbers):
+        assert earlier is not None, numbers
+        assert later is not None, numbers
+        assert earlier < later, numbers
