@@ -16,6 +16,7 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
+from live777py.aio.finish import finish
 from live777py.core.remote import shown
 from live777py.errors import Unavailable
 from live777py.protocol import sdpfrag
@@ -31,11 +32,16 @@ MAX_REDIRECTS = 5
 #: Seconds that one request may take.
 TIMEOUT = 15.0
 
+#: Seconds that an exchange which nobody waits for any more has left to tell its session, and that
+#: the DELETE of one which cannot be used may take.
+_GOODBYE = 5.0
+
 #: Says of a cascade's offer where the media comes from, or to whom it goes, and of its answer
 #: where it comes from (`core/lineage.py`); other servers pass over it.
 VIA = "Live777py-Via"
 
 _SDP = "application/sdp"
+_CREATED = 201
 _REDIRECTS = (307, 308)
 
 
@@ -151,10 +157,33 @@ class SdpClient:
     async def post(self, url: str, offer: str) -> SdpSession:
         """Post an offer.
 
+        A session of which the answer cannot be used is deleted, and so is one that is made
+        while the caller is being cancelled, if the server answers within five seconds.
+
         Raises:
             Refused: the server did not answer 201 with SDP.
             Unreachable: it did not answer at all, or in time.
         """
+        outcome: SdpSession | Unavailable | None = None
+
+        async def exchange() -> None:
+            nonlocal outcome
+            try:
+                outcome = await self._exchange(url, offer)
+            except (Refused, Unreachable) as error:
+                outcome = error
+
+        try:
+            await finish(exchange, grace=_GOODBYE)
+        except asyncio.CancelledError:
+            if isinstance(outcome, SdpSession):
+                await finish(self._discard, outcome)
+            raise
+        if not isinstance(outcome, SdpSession):
+            raise outcome or Unreachable(url, "the exchange was cancelled")
+        return outcome
+
+    async def _exchange(self, url: str, offer: str) -> SdpSession:
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._post(_checked(url), offer)
@@ -198,6 +227,12 @@ class SdpClient:
             raise RuntimeError("used outside of its block")
         return self._http
 
+    async def _discard(self, session: SdpSession) -> None:
+        """Delete a session that nobody will use."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE):
+                await self.delete(session)
+
     async def _post(self, url: str, offer: str) -> SdpSession:
         headers = {
             **self._headers,
@@ -214,13 +249,20 @@ class SdpClient:
                 if response.status in _REDIRECTS and target:
                     url = _checked(urljoin(str(response.url), target))
                     continue
-                return await _session(response)
+                try:
+                    return await _session(response)
+                except BaseException:
+                    # Whatever is wrong with the answer, or with the time that it takes.
+                    if response.status == _CREATED:
+                        session = SdpSession(_location(response), "")
+                        await finish(self._discard, session)
+                    raise
         raise Refused(url, 308, f"more than {MAX_REDIRECTS} redirects")
 
 
 async def _session(response: aiohttp.ClientResponse) -> SdpSession:
     url = str(response.url)
-    if response.status != 201:
+    if response.status != _CREATED:
         text = await _text(response, MAX_ERROR_BYTES)
         via = response.headers.get(VIA, "")
         raise Refused(url, response.status, text, _retry_after(response), via)
@@ -229,15 +271,20 @@ async def _session(response: aiohttp.ClientResponse) -> SdpSession:
         raise Refused(url, 201, f"an answer of more than {MAX_SDP_BYTES} bytes")
     if not answer.startswith("v=0"):
         raise Refused(url, 201, f"not SDP: {answer[:60]!r}")
-    location = response.headers.get("Location")
     return SdpSession(
-        url=None if location is None else urljoin(url, location),
+        url=_location(response),
         answer=answer,
         ice_servers=ice_servers(response.headers.getall("Link", [])),
         etag=response.headers.get("ETag"),
         via=response.headers.get(VIA, ""),
         takes_fragments=_takes_fragments(response.headers),
     )
+
+
+def _location(response: aiohttp.ClientResponse) -> str | None:
+    """The session's URL, None when the server does not say."""
+    location = response.headers.get("Location")
+    return None if location is None else urljoin(str(response.url), location)
 
 
 def _takes_fragments(headers: Mapping[str, str]) -> bool:

@@ -18,7 +18,7 @@ from live777py.clients.whip import WhipClient
 
 ANSWER = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\n"
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
@@ -166,6 +166,90 @@ async def test_an_answer_that_is_no_sdp_is_refused(body: str) -> None:
     async with serving(handler) as url, WhipClient() as client:
         with pytest.raises(Refused):
             await client.post(f"{url}/whip/cam", "v=0")
+
+
+class Sessions:
+    """A server that makes sessions and knows which are left; bodies of their answers vary."""
+
+    def __init__(self, body: str = ANSWER) -> None:
+        self.left: set[str] = set()
+        self.asked = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_end = asyncio.Event()
+        self.may_answer.set()
+        self.may_end.set()
+        self._body = body
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Make a session, or delete it."""
+        if request.method == "DELETE":
+            self.left.discard(request.path)
+            return web.Response()
+        self.asked.set()
+        await self.may_answer.wait()
+        self.left.add("/s/1")
+        response = web.StreamResponse(status=201, headers={"Location": "/s/1"})
+        await response.prepare(request)
+        await response.write(self._body.encode())
+        await self.may_end.wait()
+        return response
+
+
+@pytest.mark.parametrize("body", ["<html>", "v=0" + "x" * MAX_SDP_BYTES])
+async def test_a_session_whose_answer_is_no_use_is_deleted(body: str) -> None:
+    sessions = Sessions(body)
+    async with serving(sessions.handle) as url, WhipClient() as client:
+        with pytest.raises(Refused):
+            await client.post(f"{url}/whip/cam", "v=0")
+        assert sessions.asked.is_set()
+        assert sessions.left == set()
+
+
+async def test_a_session_whose_answer_does_not_end_is_deleted() -> None:
+    sessions = Sessions()
+    sessions.may_end.clear()
+    async with serving(sessions.handle) as url:
+        async with WhipClient(timeout=0.5) as client:
+            with pytest.raises(Unreachable):
+                await client.post(f"{url}/whip/cam", "v=0")
+        assert sessions.asked.is_set()
+        assert sessions.left == set()
+        sessions.may_end.set()
+
+
+@pytest.mark.parametrize("late", [True, False])
+async def test_a_session_that_nobody_waits_for_any_more_is_deleted(late: bool) -> None:
+    sessions = Sessions()
+    if late:
+        sessions.may_answer.clear()
+    async with serving(sessions.handle) as url, WhipClient() as client:
+        posting = asyncio.create_task(client.post(f"{url}/whip/cam", "v=0"))
+        await sessions.asked.wait()
+        posting.cancel()
+        await asyncio.sleep(0)
+        sessions.may_answer.set()
+        with pytest.raises(asyncio.CancelledError):
+            await posting
+        assert sessions.left == set()
+
+
+async def test_who_refuses_somebody_who_has_left_is_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked = asyncio.Event()
+
+    async def handler(_request: web.Request) -> web.Response:
+        asked.set()
+        await asyncio.sleep(0.05)
+        return web.Response(status=403)
+
+    async with serving(handler) as url, WhipClient() as client:
+        posting = asyncio.create_task(client.post(f"{url}/whip/cam", "v=0"))
+        await asked.wait()
+        posting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await posting
+    assert caplog.messages == []
 
 
 async def test_a_server_that_does_not_answer_is_given_up() -> None:
