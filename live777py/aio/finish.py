@@ -37,6 +37,7 @@ async def finish(
     """
     task = asyncio.create_task(func(*args))
     cancelled: asyncio.CancelledError | None = None
+    timer: asyncio.TimerHandle | None = None
     while not task.done():
         try:
             # wait() leaves the task alone when it is itself cancelled.
@@ -44,8 +45,9 @@ async def finish(
         except asyncio.CancelledError as error:
             if cancelled is None and grace is not None:
                 timer = asyncio.get_running_loop().call_later(grace, task.cancel)
-                task.add_done_callback(lambda _: timer.cancel())
             cancelled = error
+    if timer is not None:
+        timer.cancel()
     if cancelled is None:
         return task.result()
     if not task.cancelled() and (failure := task.exception()) is not None:
