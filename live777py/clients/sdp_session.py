@@ -32,8 +32,9 @@ MAX_REDIRECTS = 5
 #: Seconds that one request may take.
 TIMEOUT = 15.0
 
-#: Seconds that an exchange which nobody waits for any more has left to tell its session, and that
-#: the DELETE of one which cannot be used may take.
+#: Seconds in which a server may still answer when nobody waits for the session any more, so that
+#: it can be deleted, and those that this may take.
+_GRACE = 2.0
 _GOODBYE = 5.0
 
 #: Says of a cascade's offer where the media comes from, or to whom it goes, and of its answer
@@ -158,7 +159,7 @@ class SdpClient:
         """Post an offer.
 
         A session of which the answer cannot be used is deleted, and so is one that is made
-        while the caller is being cancelled, if the server answers within five seconds.
+        while the caller is being cancelled, if the server answers within two seconds.
 
         Raises:
             Refused: the server did not answer 201 with SDP.
@@ -174,7 +175,7 @@ class SdpClient:
                 outcome = error
 
         try:
-            await finish(exchange, grace=_GOODBYE)
+            await finish(exchange, grace=_GRACE)
         except asyncio.CancelledError:
             if isinstance(outcome, SdpSession):
                 await finish(self._discard, outcome)
