@@ -26,11 +26,15 @@ LOOPBACK = "127.0.0.1"
 
 #: What is started without a file.
 EXAMPLE = """\
+# An origin and two edges: publish at the origin, watch at the edges.
+
 [node.origin]
 
-[node.edge-1]
+[node.edge-1.edge]
+origins = ["${origin.url}"]
 
-[node.edge-2]
+[node.edge-2.edge]
+origins = ["${origin.url}"]
 """
 
 #: Names are those of files, stand in references, and are the nodes' own ([node] name).
