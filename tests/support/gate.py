@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp import web
 
-from tests.support.node import until
-
 #: Of a node's headers those that are no business of a proxy's.
 _OWN_HEADERS = {"content-length", "content-encoding", "date", "server", "connection"}
 
@@ -31,38 +29,30 @@ class Gate:
     Attributes:
         url: of the gate; paths are the node's.
         refusal: what offers are answered, None to let them through.
+        refuses_for: seconds from the first offer that it refuses until it refuses no more.
         edit_answer: changes the SDP of answers.
-        asked: the times of the offers that came, on the loop's clock.
+        refused: when offers were refused, in seconds of the loop's clock.
     """
 
     def __init__(self, node: str, http: aiohttp.ClientSession) -> None:
         self.url = ""
         self.refusal: Refusal | None = None
+        self.refuses_for = float("inf")
         self.edit_answer: Callable[[str], str] = str
-        self.asked: list[float] = []
+        self.refused: list[float] = []
         self._node = node
         self._http = http
-
-    async def until_asked(self, times: int, timeout: float = 30.0) -> None:
-        """Wait until so many offers have come since the gate is there."""
-
-        async def is_asked() -> bool:
-            return len(self.asked) >= times
-
-        await until(is_asked, timeout)
 
     async def hand_through(self, request: web.Request) -> web.Response:
         """The handler of every request."""
         body = await request.read()
-        if request.method == "POST":
-            self.asked.append(asyncio.get_running_loop().time())
-            if self.refusal is not None:
-                headers = {}
-                if self.refusal.retry_after is not None:
-                    headers["Retry-After"] = str(self.refusal.retry_after)
-                return web.Response(
-                    status=self.refusal.status, text=self.refusal.body, headers=headers
-                )
+        if request.method == "POST" and (refusal := self._refusal()):
+            headers = {}
+            if refusal.retry_after is not None:
+                headers["Retry-After"] = str(refusal.retry_after)
+            return web.Response(
+                status=refusal.status, text=refusal.body, headers=headers
+            )
         async with self._http.request(
             request.method,
             f"{self._node}{request.path_qs}",
@@ -79,6 +69,15 @@ class Gate:
                 if name.lower() not in _OWN_HEADERS
             ]
             return web.Response(status=reply.status, body=text.encode(), headers=kept)
+
+    def _refusal(self) -> Refusal | None:
+        """What the offer that has just come is answered."""
+        now = asyncio.get_running_loop().time()
+        if self.refused and now > self.refused[0] + self.refuses_for:
+            self.refusal = None
+        if self.refusal is not None:
+            self.refused.append(now)
+        return self.refusal
 
 
 @asynccontextmanager
