@@ -14,6 +14,7 @@ from live777py import __version__, log, minting
 from live777py.config import Config, load
 from live777py.conformance import arguments as conformance
 from live777py.errors import ConfigError
+from live777py.fleet import arguments as fleet
 from live777py.loadtest import arguments as loadtest
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _load(options)
     if options.command == "conformance":
         return _conform(options)
+    if options.command == "fleet":
+        return _start_fleet(options)
     try:
         config = load(_file(options.config), os.environ)
         if options.command == "check":
@@ -105,6 +108,15 @@ def _conform(options: argparse.Namespace) -> int:
         return INTERRUPTED
 
 
+def _start_fleet(options: argparse.Namespace) -> int:
+    from live777py.fleet import command
+
+    try:
+        return command.main(options)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
 def _file(given: Path | None) -> Path | None:
     if given is None and DEFAULT_FILE.is_file():
         return DEFAULT_FILE
@@ -145,6 +157,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     conformance.add_arguments(
         commands.add_parser("conformance", help=conformance.PURPOSE, allow_abbrev=False)
+    )
+    fleet.add_arguments(
+        commands.add_parser("fleet", help=fleet.PURPOSE, allow_abbrev=False)
     )
     return parser
 

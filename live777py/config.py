@@ -135,6 +135,14 @@ def _static_token(value: SecretStr) -> SecretStr:
     return value
 
 
+def _node_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{0,24}", value):
+        raise ValueError(
+            'must be at most 24 ASCII letters, digits, ".", "_" and "-": it goes into a header'
+        )
+    return value
+
+
 def _not_empty(values: tuple[str, ...]) -> tuple[str, ...]:
     # Not min_length: it counts wrong entries as missing, a second fault for one mistake.
     if not values:
@@ -155,6 +163,7 @@ Origins = Annotated[tuple[Origin, ...], BeforeValidator(_parse_origins)]
 JwksUrl = Annotated[str, BeforeValidator(_parse_url_or_none)]
 Secret = Annotated[SecretStr, AfterValidator(_not_blank)]
 StaticToken = Annotated[SecretStr, AfterValidator(_static_token)]
+NodeName = Annotated[str, AfterValidator(_node_name)]
 IceUrl = Annotated[str, BeforeValidator(_parse_ice_url)]
 # Path and query of these may hold a token.
 HookUrl = Annotated[str, BeforeValidator(_parse_url), Field(repr=False)]
@@ -188,6 +197,13 @@ class Section(BaseModel):
         hide_input_in_errors=True,
         use_attribute_docstrings=True,
     )
+
+
+class Node(Section):
+    """This node among others."""
+
+    name: NodeName = ""
+    """Its name in the paths of cascades, 24 letters, digits, ".", "_" or "-" at most."""
 
 
 class Http(Section):
@@ -426,6 +442,7 @@ class Config(Section):
     webhook: tuple[Webhook, ...] = ()
     """URLs that are told what happens to streams."""
 
+    node: Node = Node()
     http: Http = Http()
     auth: Auth = Auth()
     webrtc: Webrtc = Webrtc()

@@ -13,7 +13,7 @@ LiveError
 │  ├─ AlreadyPublishing, TakeoverPending, NotPublished
 │  ├─ StreamExists, StreamProvisioned
 │  ├─ NotAViewer, NoLayers, NoAnswerAwaited, StaleVersion
-│  └─ PullExists, Loop
+│  └─ PullExists, Loop ─ TooManyHops
 ├─ Invalid
 │  ├─ InvalidName, InvalidBody, InvalidRemote
 │  ├─ InvalidOffer ─ UnusableOffer
@@ -222,16 +222,34 @@ class PullExists(Conflict):
 
 
 class Loop(Conflict):
-    """A cascade that leads back to its own stream."""
+    """A cascade that leads back to its own stream.
+
+    Attributes:
+        path: that leads back, in words.
+        via: the same for programs.
+    """
 
     code = "loop"
 
-    def __init__(self, stream: str) -> None:
+    def __init__(self, path: str, via: str = "") -> None:
         super().__init__(
-            f"this cascade leads from stream {stream!r} of this node back to it: it would feed "
-            "itself"
+            f"this cascade is a loop, the stream would feed itself: {path}"
         )
-        self.stream = stream
+        self.path = path
+        self.via = via
+
+
+class TooManyHops(Loop):
+    """A cascade of a stream that has come through too many nodes: most likely a loop."""
+
+    code = "too_many_hops"
+
+    def __init__(self, path: str, via: str = "") -> None:
+        LiveError.__init__(
+            self, f"the stream has come through as many nodes as it may: {path}"
+        )
+        self.path = path
+        self.via = via
 
 
 class Invalid(LiveError):

@@ -27,6 +27,7 @@ from live777py.clients.admission import AdmissionWebhook
 from live777py.clients.jwks import PublishedKeys
 from live777py.clients.webhooks import Webhooks
 from live777py.config import Auth, Config, Strategy
+from live777py.core.lineage import Node
 from live777py.core.live import Live, Policy
 from live777py.core.stream import StreamPolicy
 from live777py.errors import ConfigError
@@ -71,7 +72,7 @@ class Server:
         config = self._config
         async with AsyncExitStack() as stack:
             self._engine = await stack.enter_async_context(Engine(config.webrtc))
-            live = Live(self._engine, _policy(config))
+            live = Live(self._engine, _policy(config), Node(config.node.name))
             # Outlives the streams: their end is told too.
             self.webhooks = await stack.enter_async_context(
                 Webhooks(config.webhook, live.events)

@@ -25,9 +25,9 @@ RANKS = (
     {"relay", "core"},
     {"clients", "tokens"},
     {"api", "rtc", "media", "store"},
-    # The load test and the conformance checks are programs of their own: beside the server,
-    # of which they know nothing.
-    {"server", "loadtest", "conformance", "minting"},
+    # The load test, the conformance checks and the fleet are programs of their own: beside the
+    # server, of which they know nothing.
+    {"server", "loadtest", "conformance", "fleet", "minting"},
     {"cli"},
     {"__main__"},
 )

@@ -13,11 +13,13 @@ from http import HTTPStatus
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from live777py.clients.sdp_session import VIA
 from live777py.errors import (
     Conflict,
     Denied,
     Invalid,
     LiveError,
+    Loop,
     MissingToken,
     NotAuthenticated,
     NotFound,
@@ -99,6 +101,8 @@ def problem_of_error(
         headers["Retry-After"] = str(math.ceil(error.retry_after))
     if isinstance(error, NotAuthenticated | NotPermitted):
         headers["WWW-Authenticate"] = challenge(error)
+    if isinstance(error, Loop) and error.via:
+        headers[VIA] = error.via
     return Problem(status_of(error, overrides), str(error), error.code, headers)
 
 

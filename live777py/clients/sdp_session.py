@@ -30,7 +30,8 @@ MAX_REDIRECTS = 5
 #: Seconds that one request may take.
 TIMEOUT = 15.0
 
-#: Says whose cascade an offer is, so that a node knows its own; others ignore it.
+#: Says of a cascade's offer where the media comes from, or to whom it goes, and of its answer
+#: where it comes from (`core/lineage.py`); other servers pass over it.
 VIA = "Live777py-Via"
 
 _SDP = "application/sdp"
@@ -45,12 +46,18 @@ class Refused(Unavailable):
         status: of its response.
         body: the text of the response, cut.
         retry_after: the seconds after which it wants to be asked again.
+        via: of a node that refuses a loop, the path of it.
     """
 
     code = "refused"
 
     def __init__(
-        self, url: str, status: int, body: str, retry_after: float | None = None
+        self,
+        url: str,
+        status: int,
+        body: str,
+        retry_after: float | None = None,
+        via: str = "",
     ) -> None:
         line = " ".join(body.split())[:200]
         super().__init__(f"{shown(url)} answered {status}{f': {line}' if line else ''}")
@@ -58,6 +65,7 @@ class Refused(Unavailable):
         self.status = status
         self.body = body
         self.retry_after = retry_after
+        self.via = via
 
 
 class Unreachable(Unavailable):
@@ -79,12 +87,14 @@ class SdpSession:
         answer: its SDP.
         ice_servers: STUN and TURN servers that the response names.
         etag: of the ICE session, None when the server does not do restarts.
+        via: where the media comes from, of a node; else "".
     """
 
     url: str | None
     answer: str
     ice_servers: tuple[LinkedIceServer, ...] = ()
     etag: str | None = field(default=None)
+    via: str = ""
 
 
 class SdpClient:
@@ -192,7 +202,8 @@ async def _session(response: aiohttp.ClientResponse) -> SdpSession:
     url = str(response.url)
     if response.status != 201:
         text = await _text(response, MAX_ERROR_BYTES)
-        raise Refused(url, response.status, text, _retry_after(response))
+        via = response.headers.get(VIA, "")
+        raise Refused(url, response.status, text, _retry_after(response), via)
     answer = await _text(response, MAX_SDP_BYTES + 1)
     if len(answer.encode()) > MAX_SDP_BYTES:
         raise Refused(url, 201, f"an answer of more than {MAX_SDP_BYTES} bytes")
@@ -204,6 +215,7 @@ async def _session(response: aiohttp.ClientResponse) -> SdpSession:
         answer=answer,
         ice_servers=ice_servers(response.headers.getall("Link", [])),
         etag=response.headers.get("ETag"),
+        via=response.headers.get(VIA, ""),
     )
 
 

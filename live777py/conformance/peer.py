@@ -20,7 +20,8 @@ from live777py.rtc.outgoing import (
     OutgoingPeer,
     is_loopback,
 )
-from live777py.rtc.outgoing_offer import OutgoingMedia, watched
+from live777py.rtc.outgoing_offer import OutgoingMedia
+from live777py.rtc.watched import watched
 
 OPUS = Codec("audio", "opus", 48_000, 2, (("minptime", "10"), ("useinbandfec", "1")))
 H264 = Codec(

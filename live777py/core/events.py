@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from typing import Self
 
 from live777py.core.model import Cascade, Milliseconds, Role, SessionId, StreamName
+from live777py.errors import AtCapacity
 
 logger = logging.getLogger(__name__)
 
 #: Events that may wait for one reader.
 MAX_WAITING = 256
+
+#: Readers at one time, each of whom has a connection open.
+MAX_READERS = 1024
 
 
 class EventType(enum.Enum):
@@ -140,7 +144,15 @@ class Events:
 
     @contextmanager
     def subscribe(self, limit: int = MAX_WAITING) -> Iterator[Subscription]:
-        """A reader's events for the time of a `with` block, from now on."""
+        """A reader's events for the time of a `with` block, from now on.
+
+        Raises:
+            AtCapacity: there are as many readers as there may be.
+        """
+        if len(self._subscriptions) >= MAX_READERS:
+            raise AtCapacity(
+                f"{MAX_READERS} event streams are open: close some, or ask for /api/streams/"
+            )
         subscription = Subscription(limit)
         if self._has_ended:
             subscription.end()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import logging
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from live777py.aio.scope import TaskScope
+from live777py.core import life, lineage, paths
 from live777py.core.cascades import Cascades, Wish
 from live777py.core.events import Event, Events, EventType
 from live777py.core.model import (
@@ -29,37 +28,25 @@ from live777py.core.model import (
     StreamName,
     Tally,
 )
-from live777py.core.ports import Ending, Media, PeerGone
-from live777py.core.remote import Remote, shown
+from live777py.core.ports import Media
+from live777py.core.remote import Remote
 from live777py.core.stream import Session, Stream, StreamPolicy, now_ms, stream_name
 from live777py.errors import (
     AtCapacity,
-    InvalidFragment,
     InvalidRemote,
     LiveError,
-    Loop,
-    NoAnswerAwaited,
     NoLayers,
     NotAViewer,
     NotPublished,
     SessionNotFound,
     ShuttingDown,
-    StaleVersion,
     StreamExists,
     StreamNotFound,
     StreamProvisioned,
-    VersionRequired,
 )
-from live777py.log import session_logger
 from live777py.protocol.codecs import Kind
 
 logger = logging.getLogger(__name__)
-
-#: Seconds in which an offer of ours must be answered (draft-ietf-wish-whep-03 section 4.3.2).
-OFFER_LIFETIME = 30.0
-
-#: ICE restarts of one session of which the old username fragments are remembered.
-MAX_RESTARTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +81,16 @@ class Live:
         events: what happens to streams and sessions.
     """
 
-    def __init__(self, media: Media, policy: Policy) -> None:
+    def __init__(
+        self, media: Media, policy: Policy, node: lineage.Node | None = None
+    ) -> None:
+        """Begin.
+
+        Args:
+            media: the engine.
+            policy: the rules.
+            node: what other nodes know this one by; None for one without a name.
+        """
         self._media = media
         self._policy = policy
         self._streams: dict[StreamName, Stream] = {}
@@ -105,8 +101,7 @@ class Live:
         self._past = NO_TALLY
         self._scope = TaskScope()
         self._cascades = Cascades(self._scope, self._open, self._after)
-        #: What others can neither guess nor connect with the name of a stream.
-        self._node = secrets.token_bytes(16)
+        self._node = lineage.Node() if node is None else node
         self._closing = False
         self._told = 0
         self.events = Events()
@@ -149,17 +144,16 @@ class Live:
         Args:
             name: of the stream.
             offer: the SDP.
-            via: whose cascade this is, if it is one's.
+            via: where the media comes from, if a node pushes it.
 
         Raises:
-            Loop: it is a cascade of this very stream.
+            Loop: it comes from this very stream.
             Invalid: the name or the offer cannot be used.
             StreamNotFound: there is no such stream and the policy does not create it.
             Conflict: the stream has a publisher that does not make room.
             Unavailable: the server is full or about to stop.
         """
-        self._refuse_loop(name, via)
-        return await self._begin(Role.PUBLISH, name, offer)
+        return await self._begin(Role.PUBLISH, name, offer, lineage.parse(via))
 
     async def subscribe(self, name: str, offer: str | None, via: str = "") -> Answered:
         """Answer a viewer's offer, or make one for it, and keep its session until it ends.
@@ -167,17 +161,16 @@ class Live:
         Args:
             name: of the stream.
             offer: None where the client wants ours, to be answered by `accept` within 30 s.
-            via: whose cascade this is, if it is one's.
+            via: to whom the media goes, if a node pulls it.
 
         Raises:
-            Loop: it is a cascade of this very stream.
+            Loop: the stream's media comes from there.
             Invalid: the name or the offer cannot be used, or no codec is in common.
             StreamNotFound: there is no such stream and the policy does not create it.
             NotPublished: nobody publishes, and the policy does not let viewers wait.
             Unavailable: the server or the stream is full, or the server is about to stop.
         """
-        self._refuse_loop(name, via)
-        return await self._begin(Role.SUBSCRIBE, name, offer)
+        return await self._begin(Role.SUBSCRIBE, name, offer, lineage.parse(via))
 
     def accept(self, name: str, session_id: str, answer: str) -> None:
         """Take a viewer's answer to our offer.
@@ -188,15 +181,7 @@ class Live:
             Invalid: the answer cannot be used; another one may be.
         """
         session = self.session(name, session_id)
-        if session.viewer is None or not session.awaits_answer:
-            raise NoAnswerAwaited
-        if session.deadline is None or session.deadline.expired():
-            # Its task just has not run yet, and the deadline can be moved no more.
-            raise SessionNotFound(name, session_id)
-        session.viewer.accept(answer)
-        session.awaits_answer = False
-        now = asyncio.get_running_loop().time()
-        session.deadline.reschedule(now + self._policy.connect_timeout)
+        life.accept(session, answer, self._policy.connect_timeout)
 
     def trickle(
         self,
@@ -227,23 +212,7 @@ class Live:
             InvalidFragment: a restart without a password.
         """
         session = self.session(name, session_id)
-        peer = session.peer
-        if condition is None:
-            raise VersionRequired
-        if not condition.matches(peer.version) or ufrag in session.past_ufrags:
-            raise StaleVersion
-        if ufrag in ("", peer.remote_ufrag) or not peer.remote_ufrag:
-            return None
-        if not pwd:
-            raise InvalidFragment("an ICE restart needs ice-pwd beside ice-ufrag")
-        if len(session.past_ufrags) >= MAX_RESTARTS:
-            raise AtCapacity(
-                f"ICE was restarted {MAX_RESTARTS} times in this session: POST a new one"
-            )
-        session.past_ufrags.add(peer.remote_ufrag)
-        fragment = peer.restart(ufrag, pwd)
-        session_logger(logger, name, session.id).info("ICE restarts")
-        return Restarted(fragment, peer.version)
+        return life.trickle(session, ufrag, pwd, condition)
 
     def mute(self, name: str, session_id: str, kind: Kind, *, muted: bool) -> None:
         """Send a viewer no more of a kind, or send it again.
@@ -335,7 +304,6 @@ class Live:
         role = Role.PUBLISH if source else Role.SUBSCRIBE
         checked = stream_name(name)
         remote = Remote.parse(source or target, token)
-        remote = replace(remote, via=self._mark(checked))
         if self._closing:
             raise ShuttingDown
         stream = self._streams.get(checked)
@@ -457,12 +425,20 @@ class Live:
     def _oldest(self) -> int:
         return now_ms() - round(self._policy.list_ended * 1000)
 
-    async def _begin(self, role: Role, name: str, offer: str | None) -> Answered:
+    async def _begin(
+        self, role: Role, name: str, offer: str | None, path: lineage.Path
+    ) -> Answered:
+        checked = stream_name(name)
+        stream = self._streams.get(checked)
+        own = (self._node.entry(checked),) if stream is None else stream.path
+        paths.admit(role, own, path)
         # From here to scope.start there is no await: the place in the stream is taken before
         # anybody else can run, and _run gives it back however it ends.
-        session = self._attach(role, stream_name(name))
+        session = self._attach(role, checked)
+        session.path = path
         sdp = await self._start(session, offer)
-        return Answered(session.id, sdp, session.peer.version)
+        via = lineage.encode(session.stream.path) if path else ""
+        return Answered(session.id, sdp, session.peer.version, via)
 
     async def _start(self, session: Session, offer: str | None) -> str:
         try:
@@ -477,23 +453,17 @@ class Live:
         self._check_room()
         if wish.stream.is_removed:
             raise StreamNotFound(wish.stream.name)
-        session = wish.stream.attach_remote(wish.role, wish.remote)
+        # Who pulls says to whom the media goes, who pushes where it comes from.
+        is_pull = wish.role is Role.PUBLISH
+        path = (wish.stream.entry,) if is_pull else wish.stream.path
+        remote = replace(wish.remote, via=lineage.encode(path))
+        session = wish.stream.attach_remote(wish.role, remote)
         self._sessions[session.id] = session
         session.cascade = wish.cascade
         wish.attempt(session)
         self._after(session.stream)
         await self._start(session, None)
         return session
-
-    def _mark(self, name: str) -> str:
-        """What this node's cascades of a stream carry with them, unlike all others'."""
-        return hashlib.blake2b(
-            name.encode(), key=self._node, digest_size=16
-        ).hexdigest()
-
-    def _refuse_loop(self, name: str, via: str) -> None:
-        if via and via == self._mark(name):
-            raise Loop(name)
 
     def _check_room(self) -> None:
         if self._closing:
@@ -543,6 +513,7 @@ class Live:
             name,
             self._media.relay(name),
             policy,
+            entry=self._node.entry(name),
             is_kept=is_kept,
             is_provisioned=is_provisioned,
         )
@@ -583,6 +554,7 @@ class Live:
                 self._past += stream.tally()
                 stream.relay.close()
             return
+        stream.tell_path()
         if stream.timer is not None:
             stream.timer.cancel()
             stream.timer = None
@@ -622,67 +594,16 @@ class Live:
     async def _run(
         self, started: Callable[[str], None], session: Session, offer: str | None
     ) -> None:
-        """The whole life of a session."""
-        log = session_logger(logger, session.stream.name, session.id)
-        session.has_begun = True
-        reason, cause = "internal error", "internal_error"
-        began = time.monotonic()
-        try:
-            async with session.peer as peer:
-                answer = await _negotiate(session, offer)
-                log.info("%s session begins", session.role.value)
-                session.is_answered = True
-                started(answer)
-                try:
-                    await self._connect(session)
-                except PeerGone as gone:
-                    reason, cause = str(gone), gone.cause
-                else:
-                    self._connected(session, time.monotonic() - began)
-                    reason, cause = await peer.gone()
-        except asyncio.CancelledError:
-            reason, cause = "the server is shutting down", "stopped"
-            raise
-        except LiveError as refused:
-            reason, cause = str(refused), refused.code
-            raise
-        finally:
-            session.ending = Ending(reason, cause)
-            self._detach(session, reason, cause)
-            if session.is_answered:
-                seconds = time.monotonic() - began
-                log.info(
-                    "%s session ends after %.1f s: %s",
-                    session.role.value,
-                    seconds,
-                    reason,
-                )
-
-    async def _connect(self, session: Session) -> None:
-        """Wait until a session's media can flow.
-
-        Raises:
-            PeerGone: it never will, or not in time.
-        """
         limit = self._policy.connect_timeout
-        if session.awaits_answer:
-            limit = OFFER_LIFETIME
         try:
-            # `accept` moves the deadline.
-            async with asyncio.timeout(limit) as session.deadline:
-                await session.peer.connected()
-        except TimeoutError:
-            if session.awaits_answer:
-                reason = f"our offer was not answered within {OFFER_LIFETIME:g} s"
-                raise PeerGone(reason, "not_answered") from None
-            reason = f"not connected within {self._policy.connect_timeout:g} s"
-            raise PeerGone(reason, f"{session.peer.stage}_timeout") from None
+            await life.run(started, session, offer, limit, self._connected)
         finally:
-            session.deadline = None
+            self._detach(session, *(session.ending or ()))
 
     def _connected(self, session: Session, elapsed: float) -> None:
         replaced = session.stream.promote(session)
         if replaced is not None:
+            session.stream.tell_path()
             replaced.peer.end("another publisher took its place", "replaced")
         is_publisher = session.role is Role.PUBLISH
         self._tell(
@@ -720,20 +641,3 @@ class Live:
                 elapsed=elapsed,
             )
         )
-
-
-async def _negotiate(session: Session, offer: str | None) -> str:
-    """The answer to a client's offer, or an offer for one that made none.
-
-    Of a session at another server, its URL there.
-    """
-    if session.remote is not None and session.cascade is not None:
-        url = await session.remote.open()
-        session.cascade = replace(session.cascade, session_url=shown(url))
-        return url
-    if offer is not None:
-        return await session.peer.answer(offer)
-    if session.viewer is None:
-        raise RuntimeError("publishers make their own offers")
-    session.awaits_answer = True
-    return await session.viewer.offer()

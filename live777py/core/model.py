@@ -255,11 +255,13 @@ class Answered:
         session: the id that the session's URL ends in; knowing it is the right to use it.
         sdp: the SDP answer, or the offer where the client wanted one.
         version: of the session's ICE credentials; changes with every ICE restart.
+        via: where the stream's media comes from, for a client that is a node; else "".
     """
 
     session: SessionId
     sdp: str
     version: str
+    via: str = ""
 
 
 @dataclass(frozen=True, slots=True)

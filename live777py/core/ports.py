@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
+from live777py.core.lineage import Path
 from live777py.core.model import MediaCounters, PeerState, Traffic
-from live777py.core.remote import Remote
+from live777py.core.remote import Opened, Remote
 from live777py.protocol.codecs import Codec, Kind
 
 
@@ -111,6 +112,19 @@ class Peer(Protocol):
     def end(self, reason: str, cause: str = "ended") -> None:
         """End the peer: `connected` raises, or `gone` returns, with this reason and cause."""
 
+    def hear_paths(self, heard: Callable[[Path], None]) -> None:
+        """Believe the other side, which is a node, when it says where its media comes from now.
+
+        Args:
+            heard: called when it has changed, though not more often than a few times a second.
+        """
+
+    def tell_path(self, path: Path) -> None:
+        """Tell the other side, which is a node, where what it is sent comes from now.
+
+        It is told as soon as it is connected, and again and again: packets get lost.
+        """
+
 
 class ViewerPeer(Peer, Protocol):
     """A peer that is sent a stream; it may be the one who offers.
@@ -143,13 +157,13 @@ class RemotePeer(Peer, Protocol):
     server too.
     """
 
-    async def open(self) -> str:
-        """Make the session at the other server, in a bounded time; returns its URL.
+    async def open(self) -> Opened:
+        """Make the session at the other server, in a bounded time.
 
         Raises:
             BadGateway: the other server refused, or its answer cannot be used.
             GatewayTimeout: it did not answer.
-            Loop: it is this node, and the stream is the same.
+            Loop: the other server is a node, and would be fed with its own stream.
             NotPublished: there is nothing to be pushed.
             PeerGone: the peer was ended meanwhile.
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from live777py.core.lineage import Path
 from live777py.errors import InvalidRemote
 
 #: What a URL of each scheme is asked by; live777 writes WHEP and WHIP URLs with the first two.
@@ -31,7 +32,8 @@ class Remote:
         url: to be asked, by http or https.
         token: the right to use it, without "Bearer"; "" for none.
         shown: the URL without what may be secret in it.
-        via: tells the other server whose cascade this is, should it be this very node.
+        via: tells another node where the media comes from, or to whom it goes, as
+            `lineage.encode` writes it; other servers pass over it.
     """
 
     url: str = field(repr=False)
@@ -74,6 +76,19 @@ class Remote:
             token=found,
             shown=urlunsplit((scheme, netloc, parts.path, "", "")),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session that another server has made for us.
+
+    Attributes:
+        url: of the session, "" where the server does not say.
+        path: of its stream, () where it is no node.
+    """
+
+    url: str
+    path: Path = ()
 
 
 def shown(url: str) -> str:

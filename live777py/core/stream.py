@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from live777py.core.lineage import Entry, Node, Path
 from live777py.core.model import (
     NO_TRAFFIC,
     Cascade,
@@ -109,6 +110,8 @@ class Session:
         viewer: the peer of a viewer, None for a publisher's.
         awaits_answer: the offer was ours, and the client has not answered it yet.
         remote: the peer of a session that we opened at another server.
+        path: where the other side is a node: of a publisher, where its media comes from; of a
+            viewer, to whom it goes.
         connected_at: when it was connected, 0 if it never was.
         ending: how it ended, once it has.
         deadline: until when it must be connected, while it is not.
@@ -123,6 +126,7 @@ class Session:
     created_at: Milliseconds = field(default_factory=now_ms)
     cascade: Cascade | None = None
     remote: RemotePeer | None = None
+    path: Path = ()
     connected_at: Milliseconds = 0
     ending: Ending | None = None
     has_begun: bool = False
@@ -208,6 +212,7 @@ class Stream:
     connected. Who has lost such a place is `displaced` until it has left.
 
     Attributes:
+        entry: of this stream in the paths of media.
         is_kept: it stays when its last session ends, since somebody asked for it.
         is_provisioned: the configuration asked for it.
         cascades: how many wishes there are to have it pulled or pushed; while there is one the
@@ -223,10 +228,13 @@ class Stream:
         relay: Relay,
         policy: StreamPolicy,
         *,
+        entry: Entry | None = None,
         is_kept: bool = False,
         is_provisioned: bool = False,
     ) -> None:
         self.name = name
+        self.entry = Node().entry(name) if entry is None else entry
+        self._told_path: Path = (self.entry,)
         self.relay = relay
         self.policy = policy
         self.created_at = now_ms()
@@ -347,6 +355,22 @@ class Stream:
             self.displaced.append(self.successor)
         self.successor = Session(Role.PUBLISH, self, self.relay.publisher())
         return self.successor
+
+    @property
+    def path(self) -> Path:
+        """Where its media comes from, or will come from: this stream stands last."""
+        upstream = () if self.publisher is None else self.publisher.path
+        return (*upstream, self.entry)
+
+    def tell_path(self) -> None:
+        """Tell the nodes that watch where the media comes from, if that has changed."""
+        path = self.path
+        if path == self._told_path:
+            return
+        self._told_path = path
+        for viewer in self.viewers.values():
+            if viewer.path:
+                viewer.peer.tell_path(path)
 
     def stand_by(self) -> None:
         """Have as much time from now on as a stream that was just made.

@@ -31,7 +31,7 @@ from live777py.protocol.parameter_sets import inspect
 from live777py.protocol.rtcp import GenericNack, ReceiverReport, ReportBlock
 from live777py.rtc.dtls import Certificate
 from live777py.rtc.outgoing import ConnectFailed, OutgoingPeer
-from live777py.rtc.outgoing_offer import watched
+from live777py.rtc.watched import watched
 
 _HEADER = struct.Struct("!BHII")
 

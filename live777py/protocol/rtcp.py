@@ -1,9 +1,9 @@
 """RTCP packets, values to bytes and back.
 
-Reports, source descriptions and goodbyes are of RFC 3550 section 6, feedback of RFC 4585
-and RFC 5104, extended reports of RFC 3611, REMB of draft-alvestrand-rmcat-remb-03;
-transport-wide feedback has a module of its own. What this module does not know it keeps as
-`Unknown`.
+Reports, source descriptions, goodbyes and what applications define are of RFC 3550 section 6,
+feedback of RFC 4585 and RFC 5104, extended reports of RFC 3611, REMB of
+draft-alvestrand-rmcat-remb-03; transport-wide feedback has a module of its own. What this
+module does not know it keeps as `Unknown`.
 
 RTCP comes from a connection, so a bad packet is nobody's HTTP status: `parse` raises
 `rtp.Malformed` and the reader counts and drops the datagram.
@@ -33,6 +33,7 @@ class PacketType(enum.IntEnum):
     RECEIVER_REPORT = 201
     SOURCE_DESCRIPTION = 202
     BYE = 203
+    APPLICATION = 204
     TRANSPORT_FEEDBACK = 205
     PAYLOAD_FEEDBACK = 206
     EXTENDED_REPORT = 207
@@ -178,6 +179,28 @@ class Bye:
 
 
 @dataclass(frozen=True, slots=True)
+class App:
+    """What one application says to itself (RFC 3550 section 6.7).
+
+    Attributes:
+        name: four ASCII characters, which tell whose packet it is.
+        data: a multiple of four bytes.
+        subtype: 0 to 31, for the application to use.
+    """
+
+    ssrc: int
+    name: bytes
+    data: bytes = b""
+    subtype: int = 0
+
+    def __bytes__(self) -> bytes:
+        if len(self.name) != 4 or len(self.data) % 4:
+            raise ValueError("an RTCP APP packet has a name and data of whole words")
+        body = struct.pack("!I4s", self.ssrc, self.name) + self.data
+        return _packet(PacketType.APPLICATION, self.subtype, body)
+
+
+@dataclass(frozen=True, slots=True)
 class PictureLoss:
     """PLI: the receiver cannot go on without a key frame (RFC 4585 section 6.3.1)."""
 
@@ -310,6 +333,7 @@ Packet: TypeAlias = (
     | ReceiverReport
     | SourceDescription
     | Bye
+    | App
     | PictureLoss
     | FullIntraRequest
     | GenericNack
@@ -426,6 +450,13 @@ def _parse_bye(count: int, body: bytes) -> Bye:
     return Bye(ssrcs, reason.decode(errors="replace"))
 
 
+def _parse_app(count: int, body: bytes) -> App:
+    ssrc, name = struct.unpack_from("!I4s", body)
+    if len(body) % 4:
+        raise Malformed("RTCP application packet of a broken length")
+    return App(ssrc, name, body[8:], count)
+
+
 def _parse_extended_report(count: int, body: bytes) -> ExtendedReport:
     (ssrc,) = struct.unpack_from("!I", body)
     reference = None
@@ -479,6 +510,7 @@ _PARSERS: dict[int, Callable[[int, bytes], Packet]] = {
     PacketType.RECEIVER_REPORT: _parse_receiver_report,
     PacketType.SOURCE_DESCRIPTION: _parse_source_description,
     PacketType.BYE: _parse_bye,
+    PacketType.APPLICATION: _parse_app,
     PacketType.EXTENDED_REPORT: _parse_extended_report,
 }
 _FEEDBACK: dict[tuple[int, int], Callable[[int, int, bytes], Packet | None]] = {

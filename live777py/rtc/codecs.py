@@ -34,6 +34,9 @@ _RTPMAP = re.compile(
 )
 _EXTMAP = re.compile(r"([0-9]{1,4})(?:/([a-z]+))? +(\S+)(?: .*)?")
 
+#: The same by codec.
+STATIC_PAYLOAD_TYPES = {codec: number for number, codec in _STATIC.items()}
+
 _URI_OF = {extension: uri for uri, extension in URIS.items()}
 
 

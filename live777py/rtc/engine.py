@@ -27,8 +27,9 @@ from live777py.rtc.counters import media_counters
 from live777py.rtc.dtls import Certificate
 from live777py.rtc.peer import Resources
 from live777py.rtc.publisher import Publisher
-from live777py.rtc.remote import Sink, Source
 from live777py.rtc.reports import WallClock
+from live777py.rtc.sink import Sink
+from live777py.rtc.source import Source
 from live777py.rtc.tracks import StreamTracks
 from live777py.rtc.transport import Transport
 from live777py.rtc.viewer import Viewer

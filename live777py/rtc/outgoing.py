@@ -321,6 +321,10 @@ class OutgoingPeer:
         if self._dtls is not None and not self._gone.is_set():
             self._send(self._dtls.protect_rtcp(packet))
 
+    def ask(self) -> None:
+        """Ask the other side whether it is there; what it answers comes like any STUN."""
+        self._ice.ask()
+
     def detach(self) -> Detached | None:
         """Give the nominated socket to a reader of the caller's.
 
@@ -516,6 +520,14 @@ class _Ice(aioice.Connection):
                 self._nominated[pair.component] = self._pair = pair
                 return
         raise ConnectionError("no check was answered")
+
+    def ask(self) -> None:
+        """Send a check over the nominated pair, and do not wait for the answer."""
+        pair = self.pair
+        request = self.build_request(pair, nominate=False)
+        request.add_message_integrity((self.remote_password or "").encode())
+        if not pair.protocol.transport.is_closing():
+            pair.protocol.send_stun(request, pair.remote_addr)
 
     async def _open_routes(self, candidates: Iterable[Candidate]) -> None:
         """Open the local addresses that lead to remote candidates and are not open yet.

@@ -1,20 +1,20 @@
 """Offers that we make to another server, and the answers to them; pure, values to text and back.
 
-One offer publishes or watches, one section for each kind, all in one bundle on one port. The
-transport-wide congestion control extension is not offered: nobody here would act on it.
+One offer publishes or watches, one section for each kind, all in one bundle on one port.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from live777py.errors import InvalidAnswer, InvalidOffer
 from live777py.protocol.candidate import Candidate
 from live777py.protocol.codecs import Codec, Kind
+from live777py.protocol.extensions import Extension
 from live777py.protocol.sdp import (
     Attribute,
     Attributes,
@@ -24,8 +24,16 @@ from live777py.protocol.sdp import (
 )
 from live777py.protocol.sdpfrag import PWD, UFRAG
 from live777py.rtc.answer import ICE_OPTIONS, LocalParameters
-from live777py.rtc.codecs import codec_attributes, offered_codecs
+from live777py.rtc.codecs import (
+    STATIC_PAYLOAD_TYPES,
+    OfferedExtension,
+    codec_attributes,
+    extension_attributes,
+    offered_codecs,
+    offered_extensions,
+)
 from live777py.rtc.offer import HASHES, MAX_FINGERPRINTS
+from live777py.rtc.publisher_answer import REMB, TRANSPORT_CC
 
 _NOWHERE = "IN IP4 0.0.0.0"
 _PROTOCOL = "UDP/TLS/RTP/SAVPF"
@@ -39,46 +47,13 @@ FEEDBACK: dict[Kind, tuple[str, ...]] = {
 #: Dynamic payload types (RFC 3551 section 6), those below 64 last: old servers refuse them.
 _DYNAMIC = (*range(96, 128), *range(35, 64))
 
+#: The payload type of a codec, and of its retransmissions.
+_Numbers: TypeAlias = tuple[int, int | None]
+
 _MAX_CANDIDATES = 64
 _DIGEST = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2})*")
 _SSRC = re.compile(r"([0-9]{1,10})(?: .*)?")
 _GROUP = re.compile(r"FID ([0-9]{1,10}) ([0-9]{1,10})")
-
-
-def _h264(profile_level_id: str) -> Codec:
-    return Codec(
-        "video",
-        "H264",
-        90_000,
-        parameters=(
-            ("level-asymmetry-allowed", "1"),
-            ("packetization-mode", "1"),
-            ("profile-level-id", profile_level_id),
-        ),
-    )
-
-
-#: What a player of ours offers: as much as any browser.
-WATCHED: dict[Kind, tuple[Codec, ...]] = {
-    "video": (
-        _h264("64001f"),
-        _h264("4d001f"),
-        _h264("42e01f"),
-        _h264("42001f"),
-        Codec("video", "VP8", 90_000),
-        Codec("video", "VP9", 90_000, parameters=(("profile-id", "0"),)),
-        Codec("video", "AV1", 90_000),
-        Codec(
-            "video",
-            "H265",
-            90_000,
-            parameters=(("level-id", "180"), ("profile-id", "1"), ("tier-flag", "0")),
-        ),
-    ),
-    "audio": (
-        Codec("audio", "opus", 48_000, 2, (("minptime", "10"), ("useinbandfec", "1"))),
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +65,14 @@ class OutgoingMedia:
         codecs: one for each payload type, the preferred one first.
         ssrc: of what we send; None where we only receive.
         rtx_ssrc: of our retransmissions; None where we only receive.
+        extensions: header extensions that may come, or that we may send.
     """
 
     kind: Kind
     codecs: tuple[Codec, ...]
     ssrc: int | None = None
     rtx_ssrc: int | None = None
+    extensions: tuple[Extension, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +88,7 @@ class AnsweredMedia:
         ssrcs: announced by the answer, in order, without those of retransmissions.
         rtx_ssrcs: the SSRC that is repaired, by that of the retransmissions.
         feedback: RTCP feedback by payload type.
+        extensions: the header extensions that were accepted, by id.
     """
 
     kind: Kind
@@ -121,6 +99,7 @@ class AnsweredMedia:
     ssrcs: tuple[int, ...]
     rtx_ssrcs: dict[int, int]
     feedback: dict[int, frozenset[str]]
+    extensions: dict[int, Extension]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +133,6 @@ class Answer:
         return next((m for m in self.media if m.kind == kind and m.is_accepted), None)
 
 
-def watched(kinds: Iterable[Kind] = ("video", "audio")) -> tuple[OutgoingMedia, ...]:
-    """What a player offers."""
-    return tuple(OutgoingMedia(kind, WATCHED[kind]) for kind in kinds)
-
-
 def write_offer(
     media: Sequence[OutgoingMedia],
     local: LocalParameters,
@@ -176,9 +150,9 @@ def write_offer(
         cname: the name of what we send (RFC 3550 section 6.5.1).
         is_lite: our side only answers connectivity checks (RFC 8445 section 2.5).
     """
-    payload_types = iter(_DYNAMIC)
+    numbers = _payload_types(media)
     sections = tuple(
-        _section(index, section, local, payload_types, cname)
+        _section(index, section, local, numbers[index], cname)
         for index, section in enumerate(media)
     )
     mids = " ".join(str(index) for index in range(len(media)))
@@ -196,11 +170,31 @@ def write_offer(
     )
 
 
+def _payload_types(media: Sequence[OutgoingMedia]) -> list[list[_Numbers]]:
+    """The payload types of each section's codecs; what is preferred has those that all take."""
+    free = iter(_DYNAMIC)
+    numbers: list[list[_Numbers]] = [[] for _ in media]
+    for rank in range(max((len(section.codecs) for section in media), default=0)):
+        for section, found in zip(media, numbers, strict=True):
+            for codec in section.codecs[rank : rank + 1]:
+                number = _static(codec)
+                number = next(free) if number is None else number
+                found.append((number, next(free) if codec.kind == "video" else None))
+    return numbers
+
+
+def _static(codec: Codec) -> int | None:
+    """The payload type that a codec has for ever (RFC 3551 table 4)."""
+    if codec.channels != 1 or codec.parameters:
+        return None
+    return STATIC_PAYLOAD_TYPES.get(f"{codec.name}/{codec.clock_rate}")
+
+
 def _section(
     index: int,
     media: OutgoingMedia,
     local: LocalParameters,
-    payload_types: Iterator[int],
+    numbers: list[_Numbers],
     cname: str,
 ) -> MediaSection:
     sends = media.ssrc is not None
@@ -216,15 +210,24 @@ def _section(
         ("mid", str(index)),
         ("sendonly" if sends else "recvonly", None),
     ]
+    # An extension has one id in all sections of a bundle (RFC 9143 section 9.1).
+    attributes += extension_attributes(
+        tuple(OfferedExtension(e, int(e), "sendrecv") for e in media.extensions)
+    )
     if sends:
         attributes.append(("msid", f"{cname} {media.kind}"))
     # RFC 9725 section 4.4.1 wants rtcp-mux-only too.
     attributes += [("rtcp-mux", None), ("rtcp-mux-only", None), ("rtcp-rsize", None)]
     formats: list[str] = []
-    for codec in media.codecs:
-        number = next(payload_types)
-        rtx = next(payload_types) if media.kind == "video" else None
-        attributes += codec_attributes(codec, number, rtx, FEEDBACK[media.kind])
+    feedback = FEEDBACK[media.kind]
+    if Extension.TRANSPORT_CC in media.extensions:
+        feedback = (
+            *feedback,
+            *((REMB,) if media.kind == "video" else ()),
+            TRANSPORT_CC,
+        )
+    for codec, (number, rtx) in zip(media.codecs, numbers, strict=True):
+        attributes += codec_attributes(codec, number, rtx, feedback)
         formats += [str(n) for n in (number, rtx) if n is not None]
     if media.ssrc is not None:
         has_rtx = media.kind == "video" and media.rtx_ssrc is not None
@@ -338,6 +341,14 @@ def _answered_section(
         ssrcs=tuple(s for s in dict.fromkeys(named) if s not in rtx_ssrcs),
         rtx_ssrcs=rtx_ssrcs,
         feedback={c.payload_type: c.feedback for c in codecs},
+        extensions={
+            e.id: e.extension
+            for e in offered_extensions(
+                (section, description),
+                ours.extensions,
+                "recvonly" if ours.ssrc is None else "sendonly",
+            )
+        },
     )
 
 

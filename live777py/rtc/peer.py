@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from live777py.aio.finish import finish
+from live777py.core import lineage
 from live777py.core.model import NO_TRAFFIC, PeerState, Traffic
 from live777py.core.ports import Ending, Peer, PeerGone
 from live777py.protocol import rtcp, sdpfrag
@@ -25,6 +26,7 @@ from live777py.rtc.counters import Counts
 from live777py.rtc.dtls import Cause, Certificate, Dtls, HandshakeFailed
 from live777py.rtc.ice import IceAgent
 from live777py.rtc.negotiation import LocalParameters, RemoteParameters
+from live777py.rtc.path_messages import PathHearing, PathTelling
 from live777py.rtc.reports import WallClock
 from live777py.rtc.tracks import StreamTracks
 from live777py.rtc.transport import Transport
@@ -121,6 +123,9 @@ class RtcPeer(Peer):
         self._ending: asyncio.Future[Ending] = loop.create_future()
         self._connecting: asyncio.Timeout | None = None
         self._timer: asyncio.TimerHandle | None = None
+        #: None where the other side is no node, or has nothing to say.
+        self._hearing: PathHearing | None = None
+        self._telling: PathTelling | None = None
         #: When a check or RTCP packet was last authenticated; media is counted by the plane.
         self._heard = time.monotonic_ns()
 
@@ -269,6 +274,7 @@ class RtcPeer(Peer):
         self._state = PeerState.CONNECTED
         self._timer = call_in_slot(self._loop, TICK, SLOT, self._tick)
         self._ready()
+        self._send_path()
 
     async def gone(self) -> Ending:
         """Wait until the peer ends; returns how."""
@@ -280,6 +286,17 @@ class RtcPeer(Peer):
             self._ending.set_result(Ending(reason, cause))
             if self._connecting is not None:
                 self._connecting.reschedule(self._loop.time())
+
+    def hear_paths(self, heard: Callable[[lineage.Path], None]) -> None:
+        """Believe what the other side says of where its media comes from."""
+        self._hearing = PathHearing(heard)
+
+    def tell_path(self, path: lineage.Path) -> None:
+        """Tell the other side where what it is sent comes from, as soon as it is connected."""
+        if self._telling is None:
+            self._telling = PathTelling(self._tracks.cname)
+        self._telling.tell(path, time.monotonic_ns())
+        self._send_path()
 
     # What peers that we open ourselves do differently.
 
@@ -370,10 +387,23 @@ class RtcPeer(Peer):
         except Malformed as fault:
             logger.debug("peer %d: malformed RTCP: %s", self._id, fault)
             return
-        for packet in packets:
-            self._receive(packet, arrived)
+        self._take(packets, arrived)
 
     # Inside.
+
+    def _take(self, packets: list[rtcp.Packet], now: int) -> None:
+        for packet in packets:
+            if not isinstance(packet, rtcp.App):
+                self._receive(packet, now)
+            elif self._hearing is not None:
+                self._hearing.receive(packet, now)
+
+    def _send_path(self) -> None:
+        # Before the first tick there is nobody to hear it.
+        if self._telling is not None and self._timer is not None:
+            packets = self._telling.due(time.monotonic_ns())
+            if packets:
+                self._send_rtcp(*packets)
 
     def _send_rtcp(self, *packets: rtcp.Packet) -> None:
         if self._dtls is not None and self._state is PeerState.CONNECTED:
@@ -407,6 +437,7 @@ class RtcPeer(Peer):
         packets = self._report(now)
         if packets:
             self._send_rtcp(*packets)
+        self._send_path()
 
     def _measure(self, now: int) -> None:
         self._recent = self._count()

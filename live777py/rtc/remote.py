@@ -1,9 +1,9 @@
-"""Peers that this node opens at another server: a stream's publisher, or one of its viewers.
+"""Peers that this node opens at another server, a stream's publisher or one of its viewers.
 
 aioice makes the connection, on sockets of its own; then the data plane adopts the one in use, and
 what is not media goes back to aioice and its DTLS. The rest is a publisher's or a viewer's.
 
-Through a TURN server nothing is relayed, and header extensions do not cross a cascade.
+Through a TURN server nothing is relayed.
 """
 
 from __future__ import annotations
@@ -24,49 +24,38 @@ from live777py.clients.sdp_session import (
     SdpSession,
     Unreachable,
 )
-from live777py.clients.whep import WhepClient
-from live777py.clients.whip import WhipClient
+from live777py.core import lineage
 from live777py.core.ports import PeerGone, RemotePeer
-from live777py.core.remote import Remote
+from live777py.core.remote import Opened, Remote
 from live777py.errors import (
     BadGateway,
     GatewayTimeout,
     InvalidAnswer,
-    Loop,
-    NotPublished,
 )
 from live777py.protocol import rtcp
-from live777py.protocol.codecs import Kind
 from live777py.protocol.rtp import Malformed
 from live777py.relay.seam import Path, SrtpKeys
-from live777py.rtc.negotiation import ReceivedMedia
 from live777py.rtc.outgoing import ConnectFailed, Detached, OutgoingPeer
 from live777py.rtc.outgoing_offer import (
     Answer,
-    AnsweredMedia,
     OutgoingMedia,
     read_answer,
-    watched,
 )
 from live777py.rtc.peer import Resources, RtcPeer
-from live777py.rtc.publisher import Publisher
+from live777py.rtc.refusals import Refusals
 from live777py.rtc.tracks import StreamTracks
-from live777py.rtc.viewer import Viewer, sent_media
 
 logger = logging.getLogger(__name__)
 
 #: Seconds that the DELETE of a session may take.
 GOODBYE = 5.0
 
-#: Seconds of silence after which the other server is gone: aioice asks it about every five
-#: seconds whether it is there (RFC 7675), and waits half a minute before it gives up.
+#: Seconds of silence after which the other server is asked whether it is there: most send a
+#: report every second. Where its port is closed, its machine says so at once.
+ASK_AFTER = 1.5
+
+#: Seconds of silence after which it is gone; aioice would wait half a minute (RFC 7675).
 LOST_AFTER = 12.0
-
-#: Seconds between two looks at which codec comes, until one does.
-SETTLE = 0.1
-
-#: So many looks may pass between the first packet of one kind and that of the other.
-SETTLE_LOOKS = 3
 
 #: Of a status 508 (RFC 5842 section 7.2).
 LOOP_DETECTED = 508
@@ -85,6 +74,7 @@ class OpenedPeer(RtcPeer, RemotePeer):
         self._session: SdpSession | None = None
         self._outgoing: OutgoingPeer
         self._detached: Detached | None = None
+        self._refusals: Refusals | None = None
         self._answered: Answer
 
     @property
@@ -102,8 +92,8 @@ class OpenedPeer(RtcPeer, RemotePeer):
         """As long as it is not connected; aioice knows better."""
         return "ice"
 
-    async def open(self) -> str:
-        """Post an offer and read the answer; returns the session's URL."""
+    async def open(self) -> Opened:
+        """Post an offer and read the answer."""
         try:
             # As in `connected`: end() lets this "time out" at once.
             async with asyncio.timeout(None) as self._connecting:
@@ -149,6 +139,7 @@ class OpenedPeer(RtcPeer, RemotePeer):
             host, port = detached.remote[:2]
             path = Path(host.partition("%")[0], port, local[0].partition("%")[0], scope)
             self._plane.adopt(self._id, sock, path)
+            self._refusals = Refusals(sock.dup(), detached.remote, self._refused)
         self._heard = time.monotonic_ns()
         return keys
 
@@ -156,6 +147,8 @@ class OpenedPeer(RtcPeer, RemotePeer):
         await finish(self._hang_up)
 
     async def _hang_up(self) -> None:
+        if self._refusals is not None:
+            self._refusals.close()
         async with self._goodbyes:
             if self._session is not None:
                 with contextlib.suppress(TimeoutError):
@@ -172,6 +165,12 @@ class OpenedPeer(RtcPeer, RemotePeer):
         if silent > LOST_AFTER:
             reason = f"nothing came from the other server for {LOST_AFTER:g} s"
             self.end(reason, "silent")
+        elif self._refusals is not None:
+            if silent > ASK_AFTER:
+                self._refusals.begin()
+                self._outgoing.ask()
+            else:
+                self._refusals.end()
 
     # What the transport calls.
 
@@ -194,6 +193,11 @@ class OpenedPeer(RtcPeer, RemotePeer):
         if self._detached is not None:
             self._detached.receive(data)
 
+    def _refused(self) -> None:
+        """The other server's machine says that nobody listens there."""
+        if self._silent(time.monotonic_ns()) > ASK_AFTER:
+            self.end("the other server's port is closed", "silent")
+
     def _take_rtcp(self, plain: bytes) -> None:
         now = time.monotonic_ns()
         self._heard = now
@@ -204,13 +208,12 @@ class OpenedPeer(RtcPeer, RemotePeer):
             return
         # What comes before the plane is ready has nobody to act on it.
         if self._timer is not None:
-            for packet in packets:
-                self._receive(packet, now)
+            self._take(packets, now)
 
     def _closed_by_server(self, reason: str) -> None:
         self.end(f"closed by the other server: {reason}", "closed")
 
-    async def _post(self) -> str:
+    async def _post(self) -> Opened:
         remote = self._remote
         media = await self._to_offer()
         self._client = await self._goodbyes.enter_async_context(
@@ -231,8 +234,9 @@ class OpenedPeer(RtcPeer, RemotePeer):
             self._session = await self._client.post(remote.url, offer)
             read_answer(self._session.answer, media)
         except Refused as error:
-            if error.status == LOOP_DETECTED:
-                raise Loop(self._tracks.name) from error
+            loop = lineage.refused(error.via)
+            if error.status == LOOP_DETECTED and loop is not None:
+                raise loop from error
             raise BadGateway(
                 str(error), error.status, error.body, error.retry_after
             ) from error
@@ -240,131 +244,4 @@ class OpenedPeer(RtcPeer, RemotePeer):
             raise BadGateway(f"{remote.shown}: {error}", 201) from error
         except (Unreachable, ConnectFailed) as error:
             raise GatewayTimeout(str(error)) from error
-        return self._session.url or ""
-
-
-class Source(OpenedPeer, Publisher):
-    """Takes a stream from another server's WHEP endpoint."""
-
-    def __init__(
-        self, resources: Resources, tracks: StreamTracks, remote: Remote
-    ) -> None:
-        super().__init__(resources, tracks, remote)
-        self._sections: dict[Kind, AnsweredMedia] = {}
-        #: Payload types of what has come and is forwarded.
-        self._settled: dict[Kind, int] = {}
-        self._looks = 0
-        self._settle_timer: asyncio.TimerHandle | None = None
-
-    def _new_client(self, token: str | None, headers: dict[str, str]) -> SdpClient:
-        return WhepClient(token, headers=headers)
-
-    async def _to_offer(self) -> tuple[OutgoingMedia, ...]:
-        return watched()
-
-    def _prepare(self) -> None:
-        answer = self._answered
-        for section in answer.media:
-            if section.is_accepted:
-                self._sections[section.kind] = section
-                self._expect(_received(section, next(iter(section.codecs))))
-        self._may_reduce = answer.rtcp_rsize
-        super()._prepare()
-
-    def _bind(self, media: ReceivedMedia) -> None:
-        # A server where nobody publishes, and many where somebody does, answer with all that
-        # they may send one day.
-        section = self._sections[media.kind]
-        for payload_type in section.codecs:
-            super()._bind(_received(section, payload_type))
-
-    def _take_over(self, media: tuple[ReceivedMedia, ...]) -> None:
-        if all(len(section.codecs) == 1 for section in self._sections.values()):
-            self._settled = {item.kind: item.payload_type for item in media}
-            super()._take_over(media)
-        else:
-            self._settle_timer = self._loop.call_later(SETTLE, self._wait_for_media)
-
-    def _leave(self) -> None:
-        if self._settle_timer is not None:
-            self._settle_timer.cancel()
-            self._settle_timer = None
-        super()._leave()
-
-    def _look(self, silent: float) -> None:
-        super()._look(silent)
-        if self._settled:
-            self._settle()
-
-    def _wait_for_media(self) -> None:
-        """Say that somebody publishes as soon as it is known what."""
-        coming = self._coming()
-        self._looks += bool(coming)
-        if coming and (
-            len(coming) == len(self._sections) or self._looks > SETTLE_LOOKS
-        ):
-            self._settle_timer = None
-            self._settle()
-        else:
-            self._settle_timer = self._loop.call_later(SETTLE, self._wait_for_media)
-
-    def _settle(self) -> None:
-        """Tell the tracks what comes, if it is something else than before."""
-        coming = {**self._settled, **self._coming()}
-        if coming == self._settled:
-            return
-        self._settled = coming
-        for kind, payload_type in coming.items():
-            self._media[kind] = _received(self._sections[kind], payload_type)
-        super()._take_over(tuple(self._media[kind] for kind in coming))
-        self.request_key_frame()
-
-    def _coming(self) -> dict[Kind, int]:
-        """The payload types of the latest packets, as far as there were any."""
-        return {
-            kind: stats.payload_type
-            for kind, stats in self._stats().items()
-            if stats.last_arrival > self._started
-            and stats.payload_type in self._sections[kind].codecs
-        }
-
-
-class Sink(OpenedPeer, Viewer):
-    """Sends a stream to another server's WHIP endpoint."""
-
-    def _new_client(self, token: str | None, headers: dict[str, str]) -> SdpClient:
-        return WhipClient(token, headers=headers)
-
-    async def _to_offer(self) -> tuple[OutgoingMedia, ...]:
-        if self._tracks.source is None:
-            raise NotPublished(self._tracks.name)
-        self._offered = await self._published()
-        return self._offered
-
-    def _prepare(self) -> None:
-        accepted = (m for m in self._answered.media if m.is_accepted)
-        self._media = {media.kind: sent_media(media) for media in accepted}
-
-    def source_changed(self) -> None:
-        """Send what is now being published, or begin anew where it was not offered."""
-        new = self._tracks.codecs.keys() - {media.kind for media in self._offered}
-        if new:
-            self.end(f"the stream now has {' and '.join(new)}", "codec_changed")
-            return
-        super().source_changed()
-
-
-def _received(section: AnsweredMedia, payload_type: int) -> ReceivedMedia:
-    """What an answer lets the other server send."""
-    repairs = {repaired: rtx for rtx, repaired in section.rtx.items()}
-    return ReceivedMedia(
-        mid=section.mid,
-        kind=section.kind,
-        codec=section.codecs[payload_type],
-        payload_type=payload_type,
-        rtx_payload_type=repairs.get(payload_type),
-        extensions={},
-        feedback=section.feedback[payload_type],
-        ssrcs=section.ssrcs,
-        rids=(),
-    )
+        return Opened(self._session.url or "", lineage.parse(self._session.via))

@@ -18,7 +18,6 @@ from live777py.rtc.negotiation import (
     answer_viewer,
 )
 from live777py.rtc.outgoing_offer import (
-    WATCHED,
     AnsweredMedia,
     OutgoingMedia,
     read_answer,
@@ -27,6 +26,7 @@ from live777py.rtc.outgoing_offer import (
 from live777py.rtc.peer import Resources, RtcPeer
 from live777py.rtc.reports import ViewerReports
 from live777py.rtc.tracks import StreamTracks
+from live777py.rtc.watched import DESCRIBING, WATCHED
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +104,7 @@ class Viewer(RtcPeer, ViewerPeer):
                 WATCHED[kind] if source is None else (source[kind],),
                 track.sender.ssrc,
                 track.sender.rtx_ssrc,
+                DESCRIBING[kind],
             )
             for kind, track in self._tracks.tracks.items()
             if source is None or kind in source
@@ -135,7 +136,8 @@ class Viewer(RtcPeer, ViewerPeer):
         stats = [self._plane.viewer_stats(viewer) for viewer in self._viewers.values()]
         if not stats:
             return NO_TRAFFIC
-        heard = self._reports.reception
+        # Some report on what they have refused as well (Broadcast Box).
+        heard = {k: r for k, r in self._reports.reception.items() if k in self._viewers}
         round_trips = [r.round_trip for r in heard.values() if r.round_trip is not None]
         jitters = [
             r.jitter / self._media[kind].codecs[0][0].clock_rate
@@ -298,6 +300,6 @@ def sent_media(media: AnsweredMedia) -> SentMedia:
             (codec, payload_type, repairs.get(payload_type))
             for payload_type, codec in media.codecs.items()
         ),
-        extensions={},
+        extensions={e: number for number, e in media.extensions.items()},
         feedback=media.feedback[first],
     )

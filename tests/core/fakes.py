@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self, TypeVar
 
+from live777py.core.lineage import Path
 from live777py.core.model import NO_TRAFFIC, MediaCounters, PeerState, Traffic
 from live777py.core.ports import Ending, PeerGone
-from live777py.core.remote import Remote
+from live777py.core.remote import Opened, Remote
 from live777py.errors import AtCapacity
 from live777py.protocol.codecs import Codec, Kind
 
 OPUS = Codec("audio", "opus", 48_000, 2)
 P = TypeVar("P", bound="FakePeer")
+
+
+async def settle() -> None:
+    """Let every task that can run do so."""
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 class FakePeer:
@@ -29,6 +36,11 @@ class FakePeer:
         self.stage = "ice"
         self.restarts: list[tuple[str, str]] = []
         self.muted: set[Kind] = set()
+        #: What it was told, the latest last.
+        self.told: list[Path] = []
+        self.heard: Callable[[Path], None] | None = None
+        #: The peer at the other end, where there is one.
+        self.other: FakePeer | None = None
         self.state = PeerState.NEW
         self.error: Exception | None = None
         self.entered = False
@@ -53,6 +65,8 @@ class FakePeer:
         await self.may_leave.wait()
         self.state = PeerState.CLOSED
         self.left = True
+        if self.other is not None and self._ending is not None:
+            self.other.end(f"closed by the other side: {self._ending.reason}")
 
     async def answer(self, offer: str) -> str:
         if self.error is not None:
@@ -78,6 +92,18 @@ class FakePeer:
 
     def mute(self, kind: Kind, muted: bool) -> None:
         (self.muted.add if muted else self.muted.discard)(kind)
+
+    def hear_paths(self, heard: Callable[[Path], None]) -> None:
+        self.heard = heard
+
+    def tell_path(self, path: Path) -> None:
+        self.told.append(path)
+        self.deliver()
+
+    def deliver(self) -> None:
+        """What was told last reaches the other end, a moment later."""
+        if self.other is not None and self.other.heard is not None and self.told:
+            asyncio.get_running_loop().call_soon(self.other.heard, self.told[-1])
 
     @property
     def recent(self) -> Traffic:
@@ -107,15 +133,17 @@ class FakePeer:
 class FakeRemotePeer(FakePeer):
     """The other server accepts at once, unless there is an error."""
 
-    def __init__(self, remote: Remote) -> None:
+    def __init__(self, remote: Remote, path: Path = ()) -> None:
         super().__init__()
         self.remote = remote
+        #: What a server that is a node answers.
+        self.path = path
 
-    async def open(self) -> str:
+    async def open(self) -> Opened:
         if self.error is not None:
             raise self.error
         self.state = PeerState.CONNECTING
-        return "http://hidden@there/session/x?hidden"
+        return Opened("http://hidden@there/session/x?hidden", self.path)
 
 
 class FakeRelay:
@@ -125,6 +153,7 @@ class FakeRelay:
         self.codecs: Mapping[Kind, Codec] = {}
         self.peers: list[FakePeer] = []
         self.error: Exception | None = None
+        self.path: Path = ()
         self.closed = False
 
     def publisher(self) -> FakePeer:
@@ -134,10 +163,10 @@ class FakeRelay:
         return self._peer()
 
     def source(self, remote: Remote) -> FakeRemotePeer:
-        return self._add(FakeRemotePeer(remote))
+        return self._add(FakeRemotePeer(remote, self.path))
 
     def sink(self, remote: Remote) -> FakeRemotePeer:
-        return self._add(FakeRemotePeer(remote))
+        return self._add(FakeRemotePeer(remote, self.path))
 
     def _peer(self) -> FakePeer:
         return self._add(FakePeer())
@@ -157,6 +186,7 @@ class FakeMedia:
     def __init__(self) -> None:
         self.relays: dict[str, FakeRelay] = {}
         self.error: Exception | None = None
+        self.path: Path = ()
         self.full = False
         self.counted = MediaCounters()
 
@@ -168,5 +198,6 @@ class FakeMedia:
             raise AtCapacity("no track left")
         relay = FakeRelay()
         relay.error = self.error
+        relay.path = self.path
         self.relays[name] = relay
         return relay

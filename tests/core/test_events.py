@@ -7,8 +7,10 @@ import logging
 
 import pytest
 
+from live777py.core import events as events_module
 from live777py.core.events import Event, Events, EventType
 from live777py.core.model import StreamName
+from live777py.errors import AtCapacity
 
 
 def event(number: int) -> Event:
@@ -90,3 +92,18 @@ def test_nothing_is_kept_of_a_subscriber_that_has_gone() -> None:
         pass
     events.tell(event(1))
     assert subscription.taken() == []
+
+
+def test_readers_are_bounded_and_each_gives_its_place_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(events_module, "MAX_READERS", 2)
+    events = Events()
+    with (
+        events.subscribe(),
+        events.subscribe(),
+        pytest.raises(AtCapacity, match="2 event streams are open"),
+    ):
+        events.subscribe().__enter__()
+    with events.subscribe():
+        pass

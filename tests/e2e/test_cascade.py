@@ -199,7 +199,8 @@ async def test_a_server_that_was_killed_is_found_again(tmp_path: Path) -> None:
             watching = await here_viewer(here)
             await sends(client, pictures(), watching)
         before = len(watching.rtp_of("video"))
-        # Nobody has said goodbye: only silence tells.
+        # Nobody has said goodbye, but the machine tells that nobody listens.
+        await until(lambda: has_lost_a_closed_port(here, location))
         async with process(path), publisher(url) as client:
             stream = pictures()
             async with asyncio.timeout(40):
@@ -210,6 +211,25 @@ async def test_a_server_that_was_killed_is_found_again(tmp_path: Path) -> None:
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
         assert (await here.get(location))["lastError"]
         await watching.aclose()
+
+
+@pytest.mark.slow
+async def test_a_push_notices_that_the_other_server_was_killed(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    path = configured(tmp_path, port)
+    async with node() as here, publisher(here.url):
+        await here.server.until_published("cam")
+        async with process(path):
+            target = f"http://127.0.0.1:{port}/whip/far"
+            location = await here.begin("cam", targetUrl=target)
+            await here.connected(location)
+        await until(lambda: has_lost_a_closed_port(here, location))
+
+
+async def has_lost_a_closed_port(at: Node, location: str) -> bool:
+    return "port is closed" in str((await at.get(location))["lastError"])
 
 
 async def here_viewer(at: Node) -> RtpClient:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from live777py.protocol import rtcp
 from live777py.protocol.rtcp import (
+    App,
     Bye,
     Chunk,
     ExtendedReport,
@@ -53,6 +54,13 @@ packets: st.SearchStrategy[Packet] = st.one_of(
     st.builds(ReceiverReport, u32, blocks),
     st.builds(SourceDescription, st.lists(chunks, max_size=4).map(tuple)),
     st.builds(Bye, ssrcs, st.text(max_size=40)),
+    st.builds(
+        App,
+        u32,
+        st.binary(min_size=4, max_size=4),
+        st.binary(max_size=64).map(lambda data: data + bytes(-len(data) % 4)),
+        st.integers(0, 31),
+    ),
     st.builds(PictureLoss, u32, u32),
     st.builds(FullIntraRequest, u32, st.lists(st.tuples(u32, u8)).map(tuple)),
     st.builds(Remb, u32, bitrates, ssrcs),
@@ -64,7 +72,7 @@ packets: st.SearchStrategy[Packet] = st.one_of(
     ),
     st.builds(
         Unknown,
-        st.sampled_from([192, 204, 208, 223]),
+        st.sampled_from([192, 208, 223]),
         st.integers(0, 31),
         st.binary(max_size=10).map(lambda body: body + bytes(-len(body) % 4)),
     ),
@@ -186,3 +194,28 @@ def test_of_extended_reports_unknown_blocks_are_passed_over() -> None:
     body = b"\0\0\0\1" + unknown + known + unknown
     data = b"\x80\xcf" + (len(body) // 4).to_bytes(2) + body
     assert rtcp.parse(data) == [ExtendedReport(1, 2, (ReferenceDelay(3, 4, 5),))]
+
+
+def test_an_applications_packet_has_a_name_and_a_subtype() -> None:
+    packet = App(0x01020304, b"L7Vi", b"data", subtype=3)
+    # RFC 3550 section 6.7: version, padding, subtype; type 204; length in words less one.
+    wire = bytes.fromhex("83cc0003 01020304 4c375669 64617461")
+    assert bytes(packet) == wire
+    assert rtcp.parse(wire) == [packet]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [(b"L7V", b""), (b"L7Via", b""), (b"L7Vi", b"abc")]
+)
+def test_an_applications_packet_is_made_of_whole_words(
+    name: bytes, data: bytes
+) -> None:
+    with pytest.raises(ValueError, match="whole words"):
+        bytes(App(1, name, data))
+
+
+def test_an_applications_packet_of_another_length_is_malformed() -> None:
+    with pytest.raises(Malformed, match="too short"):
+        rtcp.parse(bytes.fromhex("80cc0001 01020304"))
+    with pytest.raises(Malformed, match="length"):
+        rtcp.parse(bytes.fromhex("a0cc0003 01020304 4c375669 64617401"))

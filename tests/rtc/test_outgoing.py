@@ -32,8 +32,8 @@ from live777py.rtc.outgoing import (
 )
 from live777py.rtc.outgoing_offer import (
     OutgoingMedia,
-    watched,
 )
+from live777py.rtc.watched import watched
 from tests.support import media
 from tests.support.loopback import loopback_only
 from tests.support.offers import VP8

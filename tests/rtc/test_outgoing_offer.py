@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,15 +10,16 @@ from live777py.errors import InvalidAnswer
 from live777py.protocol import sdp
 from live777py.protocol.candidate import Candidate
 from live777py.protocol.codecs import Codec
+from live777py.protocol.extensions import Extension
 from live777py.rtc.answer import LocalParameters
 from live777py.rtc.offer import read_offer
 from live777py.rtc.outgoing_offer import (
     Answer,
     OutgoingMedia,
     read_answer,
-    watched,
     write_offer,
 )
+from live777py.rtc.watched import DESCRIBING, watched
 from tests.support.offers import OPUS, VP8
 
 FINGERPRINT = "sha-256 " + ":".join(["AB"] * 32)
@@ -87,19 +90,19 @@ def test_what_we_offer_to_send_a_server_like_ours_takes() -> None:
     assert list(audio.all("ssrc")) == ["3333 cname:me", "3333 msid:me audio"]
 
 
-def test_what_we_offer_to_watch_names_many_codecs_and_no_transport_cc() -> None:
-    text = offer(watched())
-    read = read_offer(text)
-    assert [section.direction for section in read.sections] == ["recvonly", "recvonly"]
-    names = [v.split()[1] for v in read.sections[0].media.all("rtpmap")]
-    for name in ("H264", "VP8", "VP9", "AV1", "H265"):
-        assert f"{name}/90000" in names
-    assert names.count("H264/90000") == 4
-    formats = read.sections[0].media.formats
-    assert len(set(formats)) == len(formats)
-    assert not any(64 <= int(number) < 96 for number in formats)
-    assert "transport" not in text
-    assert "ssrc" not in text
+def test_extensions_come_under_the_answers_ids() -> None:
+    orientation = "urn:3gpp:video-orientation"
+    color = "http://www.webrtc.org/experiments/rtp-hdrext/color-space"
+    lines = (
+        f"a=recvonly\na=extmap:7 {orientation}\na=extmap:4/sendonly {color}\n"
+        "a=extmap:9 urn:example:unknown\n"
+    )
+    sent = (replace(SENT[0], extensions=DESCRIBING["video"]), SENT[1])
+    text = HEAD + TRANSPORT + VIDEO + lines + AUDIO + f"a=extmap:7 {orientation}\n"
+    video, audio = read_answer(text, sent).media
+    # What only the other side would send is of no use, nor what was not offered.
+    assert video.extensions == {7: Extension.VIDEO_ORIENTATION}
+    assert audio.extensions == {}
 
 
 def test_an_answer_is_read() -> None:

@@ -14,6 +14,8 @@ from live777py.protocol.rtcp import (
     FullIntraRequest,
     GenericNack,
     PictureLoss,
+    ReceiverReport,
+    ReportBlock,
     SenderReport,
 )
 from live777py.protocol.rtp import RtpPacket
@@ -272,6 +274,30 @@ async def test_a_kind_that_the_viewer_did_not_ask_for_is_not_sent() -> None:
         await publisher.send_rtp(bytes(sound))
         await viewer.until(lambda: viewer.rtp)
         assert [p.payload for p in viewer.rtp] == [sound.payload]
+
+
+async def test_a_report_on_a_kind_that_is_not_sent_does_no_harm() -> None:
+    both = (video(VP8, ssrc=SSRC), audio(OPUS, ssrc=7))
+    async with (
+        running() as server,
+        RtpClient.publisher(whip(server), *both),
+        RtpClient.viewer(whep(server), video(VP8)) as other,
+        RtpClient.viewer(whep(server), audio(OPUS)) as viewer,
+    ):
+        (picture,) = other.answer.section("video").ssrcs
+        (sound,) = viewer.answer.section("audio").ssrcs
+        reports = [
+            ReportBlock(ssrc, 0, lost, 9, 9, 0, 0)
+            for ssrc, lost in ((picture, 5), (sound, 3))
+        ]
+        await viewer.send_rtcp(ReceiverReport(1, tuple(reports)))
+        async with asyncio.timeout(5):
+            while True:
+                (stream,) = await server.streams()
+                lost = [s["stats"]["lost"] for s in stream["subscribe"]["sessions"]]
+                if lost == [0, 3]:
+                    break
+                await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("has_rtx", [True, False])

@@ -81,7 +81,9 @@ def read_recording(path: Path) -> Recording:
     return recording
 
 
-async def start(url: str, path: Path, *, seconds: float) -> asyncio.subprocess.Process:
+async def start(
+    url: str, path: Path, *, seconds: float, token: str | None = None
+) -> asyncio.subprocess.Process:
     """Start publishing; the process ends by itself after `seconds` of media."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
@@ -90,15 +92,18 @@ async def start(url: str, path: Path, *, seconds: float) -> asyncio.subprocess.P
         url,
         str(path),
         f"--seconds={seconds}",
+        f"--token={token or ''}",
         cwd=Path(__file__).parents[2],
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
 
 
-def publish(url: str, path: Path, seconds: float) -> None:
+def publish(url: str, path: Path, seconds: float, token: str = "") -> None:
     """Encode, record and publish in real time."""
     options = _certificate(path.parent)
+    if token:
+        options["authorization"] = token
     with (
         av.open(url, "w", format="whip", options=options) as output,
         path.open("wb") as record,
@@ -169,8 +174,9 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("file", type=Path)
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--token", default="", help="the bearer token")
     options = parser.parse_args()
-    publish(options.url, options.file, options.seconds)
+    publish(options.url, options.file, options.seconds, options.token)
 
 
 if __name__ == "__main__":

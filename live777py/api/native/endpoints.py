@@ -89,7 +89,7 @@ def _is_endpoint(request: web.Request) -> bool:
 
 
 def _via(request: web.Request) -> str:
-    """Whose cascade this is; "" for everybody else."""
+    """What a node says with its cascade's offer; "" for everybody else."""
     return request.headers.get(VIA, "")
 
 
@@ -111,6 +111,8 @@ def _session_response(
             else f"{FRAGMENT_TYPE}, {SDP_TYPE}",
         },
     )
+    if answered.via:
+        response.headers[VIA] = answered.via
     links = request.app[LINKS]
     add_links(response, links)
     return response

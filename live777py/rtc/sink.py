@@ -1,0 +1,35 @@
+"""A stream's viewer that is another server: we publish there, by WHIP."""
+
+from __future__ import annotations
+
+from live777py.clients.sdp_session import SdpClient
+from live777py.clients.whip import WhipClient
+from live777py.errors import NotPublished
+from live777py.rtc.outgoing_offer import OutgoingMedia
+from live777py.rtc.remote import OpenedPeer
+from live777py.rtc.viewer import Viewer, sent_media
+
+
+class Sink(OpenedPeer, Viewer):
+    """Sends a stream to another server's WHIP endpoint."""
+
+    def _new_client(self, token: str | None, headers: dict[str, str]) -> SdpClient:
+        return WhipClient(token, headers=headers)
+
+    async def _to_offer(self) -> tuple[OutgoingMedia, ...]:
+        if self._tracks.source is None:
+            raise NotPublished(self._tracks.name)
+        self._offered = await self._published()
+        return self._offered
+
+    def _prepare(self) -> None:
+        accepted = (m for m in self._answered.media if m.is_accepted)
+        self._media = {media.kind: sent_media(media) for media in accepted}
+
+    def source_changed(self) -> None:
+        """Send what is now being published, or begin anew where it was not offered."""
+        new = self._tracks.codecs.keys() - {media.kind for media in self._offered}
+        if new:
+            self.end(f"the stream now has {' and '.join(new)}", "codec_changed")
+            return
+        super().source_changed()

@@ -1,0 +1,37 @@
+"""Streams that are sent to another server: what there is to push."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.node import SSRC, node, publisher, until, viewer
+from tests.support.offers import VP8, audio, video
+from tests.support.rtp_client import RtpClient
+
+pytestmark = pytest.mark.timeout(60)
+
+
+async def test_a_push_begins_anew_when_there_is_more_to_push() -> None:
+    async with node() as there, node() as here:
+        async with publisher(here.url):
+            await here.server.until_published("cam")
+            location = await here.begin("cam", targetUrl=f"{there.url}/whip/far")
+            await here.connected(location)
+        both = RtpClient.publisher(
+            f"{here.url}/whip/cam", video(VP8, ssrc=SSRC), audio(ssrc=7)
+        )
+        async with both:
+
+            async def has_both() -> bool:
+                return sorted(await there.codecs("far")) == ["opus", "vp8"]
+
+            await until(has_both)
+            assert "audio" in (await here.get(location))["lastError"]
+
+
+async def test_a_push_of_nothing_is_refused() -> None:
+    async with node() as here, viewer(here.url):
+        status, _, text = await here.post("cam", targetUrl="http://127.0.0.1:1/whip/x")
+        assert (status, "nobody publishes" in text) == (409, True)
+        [listed] = await here.server.streams()
+        assert len(listed["subscribe"]["sessions"]) == 1
