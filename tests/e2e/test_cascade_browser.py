@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import statistics
-from pathlib import Path
 
 import pytest
 
@@ -24,6 +23,9 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(240),
 ]
+
+TWO = "[node.origin]\n[node.edge]\n"
+THREE = "[node.first]\n[node.second]\n[node.third]\n"
 
 #: Frames that are looked at: three seconds.
 FRAMES = 75
@@ -44,9 +46,9 @@ async def pulling(at: NodeApi, source: NodeApi) -> str:
     return location
 
 
-async def test_a_picture_passes_three_nodes(tmp_path: Path) -> None:
+async def test_a_picture_passes_three_nodes() -> None:
     async with (
-        nodes(tmp_path, 3) as (first, second, third),
+        nodes(THREE) as (first, second, third),
         chromium.browser() as context,
         publishing(first) as publisher,
     ):
@@ -69,8 +71,8 @@ async def test_a_picture_passes_three_nodes(tmp_path: Path) -> None:
         await painting.is_the_same()
 
 
-async def test_a_page_resumes_when_the_killed_upstream_is_back(tmp_path: Path) -> None:
-    async with nodes(tmp_path, 2) as (origin, edge), chromium.browser() as context:
+async def test_a_page_resumes_when_the_killed_upstream_is_back() -> None:
+    async with nodes(TWO) as (origin, edge), chromium.browser() as context:
         async with publishing(origin):
             await origin.until_published("cam")
             pull = await pulling(edge, origin)
@@ -87,10 +89,10 @@ async def test_a_page_resumes_when_the_killed_upstream_is_back(tmp_path: Path) -
         await painting.is_the_same()
 
 
-async def test_a_page_resumes_when_the_publisher_is_back_or_the_upstream_thaws(
-    tmp_path: Path,
-) -> None:
-    async with nodes(tmp_path, 2) as (origin, edge), chromium.browser() as context:
+async def test_a_page_resumes_when_the_publisher_is_back_or_the_upstream_thaws() -> (
+    None
+):
+    async with nodes(TWO) as (origin, edge), chromium.browser() as context:
         async with publishing(origin):
             await origin.until_published("cam")
             pull = await pulling(edge, origin)
