@@ -11,18 +11,20 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CHECKED := live777py tests bench docs
 
 # Commands that tests need, and the Debian packages that have them.
-TEST_TOOLS := chromium:chromium ffmpeg:ffmpeg ip:iproute2
+TEST_TOOLS := chromium:chromium ffmpeg:ffmpeg ip:iproute2 turnserver:coturn
 
 # Arguments for the command that a target runs: make run ARGS='-c live777.toml'
 ARGS ?=
 
 # $(call apt,packages): install them, as root or by sudo. An update that fails (no network,
-# one mirror down) is no reason not to try with the lists that are there.
+# one mirror down) is no reason not to try with the lists that are there. Debian starts what
+# serves as soon as it is installed; coturn would relay for everybody.
 define apt
 if ! command -v apt-get >/dev/null; then \
   echo "please install: $(1)" >&2; exit 1; \
 fi; \
 sudo=; if [ "$$(id -u)" != 0 ]; then sudo=sudo; fi; \
+case "$(1)" in *coturn*) $$sudo systemctl mask coturn >/dev/null 2>&1 || true;; esac; \
 $$sudo apt-get update -qq || true; \
 $$sudo env DEBIAN_FRONTEND=noninteractive \
   apt-get install -y -qq --no-install-recommends $(1)

@@ -18,6 +18,7 @@ import aiohttp
 
 from live777py.core.remote import shown
 from live777py.errors import Unavailable
+from live777py.protocol import sdpfrag
 from live777py.protocol.link import LinkedIceServer, ice_servers
 
 #: Longest answer that is read, as long as the offers that our own server reads.
@@ -88,6 +89,7 @@ class SdpSession:
         ice_servers: STUN and TURN servers that the response names.
         etag: of the ICE session, None when the server does not do restarts.
         via: where the media comes from, of a node; else "".
+        takes_fragments: whether more candidates may be sent to it.
     """
 
     url: str | None
@@ -95,6 +97,7 @@ class SdpSession:
     ice_servers: tuple[LinkedIceServer, ...] = ()
     etag: str | None = field(default=None)
     via: str = ""
+    takes_fragments: bool = False
 
 
 class SdpClient:
@@ -172,6 +175,23 @@ class SdpClient:
                 return response.status
         return None
 
+    async def trickle(self, session: SdpSession, fragment: str) -> bool:
+        """Tell of more candidates (RFC 9725 section 4.3.2); whether the server took them.
+
+        What goes wrong is no error: a path may be found all the same.
+        """
+        if session.url is None:
+            return False
+        headers = {**self._headers, "Content-Type": sdpfrag.MEDIA_TYPE}
+        if session.etag is not None:
+            headers["If-Match"] = session.etag
+        with contextlib.suppress(aiohttp.ClientError, OSError, ValueError):
+            async with self._client.patch(
+                session.url, data=fragment.encode(), headers=headers
+            ) as response:
+                return response.ok
+        return False
+
     @property
     def _client(self) -> aiohttp.ClientSession:
         if self._http is None:
@@ -216,7 +236,16 @@ async def _session(response: aiohttp.ClientResponse) -> SdpSession:
         ice_servers=ice_servers(response.headers.getall("Link", [])),
         etag=response.headers.get("ETag"),
         via=response.headers.get(VIA, ""),
+        takes_fragments=_takes_fragments(response.headers),
     )
+
+
+def _takes_fragments(headers: Mapping[str, str]) -> bool:
+    """Whether candidates may follow the offer; servers that restart ICE take them, too."""
+    accepted = headers.get("Accept-Patch")
+    if accepted is None:
+        return "ETag" in headers
+    return sdpfrag.MEDIA_TYPE in accepted.lower()
 
 
 async def _text(response: aiohttp.ClientResponse, limit: int) -> str:

@@ -14,12 +14,8 @@ from live777py.conformance.fragments import Fragment
 from live777py.conformance.model import Side
 from live777py.protocol.codecs import Codec
 from live777py.rtc.dtls import Certificate
-from live777py.rtc.outgoing import (
-    ConnectFailed,
-    Credentials,
-    OutgoingPeer,
-    is_loopback,
-)
+from live777py.rtc.full_ice import Credentials
+from live777py.rtc.outgoing import ConnectFailed, OutgoingPeer, is_loopback
 from live777py.rtc.outgoing_offer import OutgoingMedia
 from live777py.rtc.watched import watched
 

@@ -30,7 +30,7 @@ from live777py.loadtest.usage import Usage, usage
 from live777py.loadtest.viewer import Measurement, Viewer
 from live777py.media import clip as clips
 from live777py.rtc.dtls import Certificate
-from live777py.rtc.outgoing import source_address
+from live777py.rtc.full_ice import source_address
 
 #: Seconds for which the last packets may be under way, and in which they have to have ended.
 _SETTLED = 0.3

@@ -105,3 +105,33 @@ def write(
         "a=end-of-candidates",
     ]
     return "".join(f"{line}\r\n" for line in lines)
+
+
+def write_candidates(
+    *,
+    ufrag: str,
+    pwd: str,
+    mids: Sequence[str],
+    kind: str,
+    candidates: Sequence[Candidate],
+    is_complete: bool,
+) -> str:
+    """What a client sends after its offer (RFC 9725 section 4.3.2).
+
+    Args:
+        ufrag, pwd: as in the offer.
+        mids: the tags of all sections, which share one transport.
+        kind: the media type of the first one.
+        candidates: the new ones.
+        is_complete: no more will come.
+    """
+    lines = [
+        f"a=group:BUNDLE {' '.join(mids)}",
+        f"m={kind} 9 UDP/TLS/RTP/SAVPF 0",
+        f"a=mid:{mids[0]}",
+        f"a=ice-ufrag:{ufrag}",
+        f"a=ice-pwd:{pwd}",
+        *(f"a=candidate:{candidate}" for candidate in candidates),
+        *(["a=end-of-candidates"] if is_complete else []),
+    ]
+    return "".join(f"{line}\r\n" for line in lines)

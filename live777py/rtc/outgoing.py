@@ -11,32 +11,31 @@ import contextlib
 import ipaddress
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 import aioice
-from aioice.ice import CandidatePair, StunProtocol
 
 from live777py.aio.finish import finish
+from live777py.aio.scope import TaskScope
 from live777py.errors import Unavailable
+from live777py.protocol import sdpfrag
 from live777py.protocol.candidate import Candidate
+from live777py.protocol.link import LinkedIceServer
 from live777py.relay import srtp
 from live777py.relay.seam import SrtpKeys
 from live777py.rtc.answer import LocalParameters
 from live777py.rtc.dtls import Certificate, Dtls, HandshakeFailed
+from live777py.rtc.full_ice import Address, Credentials, FullIce
 from live777py.rtc.outgoing_offer import (
     Answer,
     OutgoingMedia,
     read_answer,
     write_offer,
 )
-
-#: Letters of a username fragment and of a password that we make; aioice's four are few where
-#: a server tells hundreds of sessions of ours apart by them (RFC 8445 section 5.3).
-_UFRAG_BYTES = 6
-_PWD_BYTES = 18
+from live777py.rtc.turn_bridge import TurnBridge
 
 #: Packets back from the newest that may be sent again.
 HISTORY = 1024
@@ -48,18 +47,8 @@ _CLOSE_TIMEOUT = 5.0
 _DTLS = range(20, 64)
 _RTP = range(128, 192)
 
-#: Seconds that one check of an ICE restart may take before the next candidate is tried.
-_CHECK_TIMEOUT = 1.0
-
-Address = tuple[str, int]
-
-#: A username fragment and a password.
-Credentials = tuple[str, str]
-
-
-def new_credentials() -> Credentials:
-    """ICE credentials of a session of ours."""
-    return secrets.token_hex(_UFRAG_BYTES), secrets.token_hex(_PWD_BYTES)
+#: Sends an SDP fragment to the other side; false when it wants no more.
+Trickle = Callable[[str], Awaitable[bool]]
 
 
 class ConnectFailed(Unavailable):
@@ -69,55 +58,19 @@ class ConnectFailed(Unavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class IceServer:
-    """A STUN or TURN server.
-
-    Attributes:
-        scheme: "stun", "turn" or "turns".
-        host, port: where it is.
-        transport: "udp" or "tcp", for TURN.
-        username, credential: for TURN.
-    """
-
-    scheme: str
-    host: str
-    port: int
-    transport: str = "udp"
-    username: str | None = None
-    credential: str | None = None
-
-    def __repr__(self) -> str:
-        return f"IceServer({self.scheme}:{self.host}:{self.port})"
-
-
-@dataclass(frozen=True, slots=True)
 class Detached:
     """The nominated pair, read by somebody else from now on.
 
     Attributes:
         socket: of the local candidate, which asyncio no longer reads; a duplicate, for the
             caller to close.
-        remote: where the other side is.
+        remote: where to send.
         receive: takes back what is not media: STUN, DTLS, RTCP.
     """
 
     socket: socket.socket
     remote: Address
     receive: Callable[[bytes], None]
-
-
-def source_address(host: str, port: int = 9) -> str | None:
-    """The local address from which this machine would send to an IP address."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with (
-        contextlib.suppress(OSError),
-        socket.socket(family, socket.SOCK_DGRAM) as probe,
-    ):
-        # Connecting a UDP socket only looks the route up.
-        probe.setblocking(False)
-        probe.connect((host, port))
-        return str(probe.getsockname()[0])
-    return None
 
 
 def is_loopback(host: str) -> bool:
@@ -147,10 +100,11 @@ class OutgoingPeer:
         certificate: Certificate,
         target: str = "",
         hosts: Sequence[str] | None = None,
-        ice_servers: Iterable[IceServer] = (),
+        trickles: bool = False,
         cname: str = "live777py",
         on_rtp: Callable[[bytes], None] | None = None,
         on_rtcp: Callable[[bytes], None] | None = None,
+        on_heard: Callable[[], None] | None = None,
         on_closed: Callable[[str], None] | None = None,
     ) -> None:
         """Prepare a peer; nothing is opened yet.
@@ -161,10 +115,11 @@ class OutgoingPeer:
             target: the host of the server's URL; if it is a loopback address, candidates of
                 that address are gathered too.
             hosts: local addresses to use instead of all that this machine has.
-            ice_servers: the first STUN and the first TURN server are used.
+            trickles: more candidates may follow the offer.
             cname: the name of what we send.
             on_rtp: takes decrypted RTP packets.
             on_rtcp: takes decrypted compound RTCP packets.
+            on_heard: told of every datagram that comes through a TURN server.
             on_closed: told once why the connection has ended, whoever ended it.
         """
         self.answer: Answer | None = None
@@ -174,11 +129,20 @@ class OutgoingPeer:
         self._cname = cname
         self._on_rtp = on_rtp
         self._on_rtcp = on_rtcp
+        self._on_heard = on_heard
         self._on_closed = on_closed
         loopback = None
         if is_loopback(target):
             loopback = "127.0.0.1" if target.lower() == "localhost" else target
-        self._ice = _Ice(ice_servers, hosts, loopback, self._receive, self._ice_closed)
+        self._ice = FullIce(
+            hosts=hosts,
+            loopback=loopback,
+            on_data=self._receive,
+            on_heard=self._heard,
+            on_closed=self._ice_closed,
+        )
+        self._trickles = trickles
+        self._bridge: TurnBridge | None = None
         self._dtls: Dtls | None = None
         self._sessions: srtp.Sessions | None = None
         self._waiting: list[bytes] = []
@@ -218,11 +182,29 @@ class OutgoingPeer:
             candidates,
         )
         return write_offer(
-            self._media, local, session=secrets.randbits(62), cname=self._cname
+            self._media,
+            local,
+            session=secrets.randbits(62),
+            cname=self._cname,
+            trickles=self._trickles,
         )
 
-    async def connect(self, answer: str, *, timeout: float = 10.0) -> Answer:
+    async def connect(
+        self,
+        answer: str,
+        *,
+        ice_servers: Sequence[LinkedIceServer] = (),
+        trickle: Trickle | None = None,
+        timeout: float = 10.0,
+    ) -> Answer:
         """Take the answer, check connectivity and shake hands.
+
+        Args:
+            answer: the other side's.
+            ice_servers: STUN and TURN servers to gather more candidates with; a path that is
+                found without them is taken at once.
+            trickle: takes these candidates to the other side.
+            timeout: seconds for everything.
 
         Raises:
             InvalidAnswer: the answer cannot be used.
@@ -242,7 +224,7 @@ class OutgoingPeer:
         step = "ICE: no connectivity check was answered"
         try:
             async with asyncio.timeout(timeout):
-                await self._ice.start(read)
+                await self._check(read, ice_servers, trickle)
                 step = "DTLS: the handshake was not answered"
                 self.keys = await self._dtls.handshake()
         except TimeoutError as error:
@@ -255,6 +237,54 @@ class OutgoingPeer:
             raise ConnectFailed("ICE: the answer has no usable candidate") from error
         self._sessions = srtp.create(self.keys, history=HISTORY)
         return read
+
+    async def _check(
+        self,
+        read: Answer,
+        servers: Sequence[LinkedIceServer],
+        trickle: Trickle | None,
+    ) -> None:
+        """Find a path; leaving ends what is still being gathered."""
+        async with TaskScope() as scope:
+            if servers:
+                found: asyncio.Queue[aioice.Candidate | None] = asyncio.Queue()
+                scope.spawn(self._gather, servers, found)
+                if trickle is not None:
+                    scope.spawn(self._pass_on, read, found, trickle)
+            await self._ice.start(read, may_gather=bool(servers))
+
+    async def _gather(
+        self,
+        servers: Sequence[LinkedIceServer],
+        found: asyncio.Queue[aioice.Candidate | None],
+    ) -> None:
+        await self._ice.gather_from(servers, found.put_nowait)
+        found.put_nowait(None)
+
+    async def _pass_on(
+        self,
+        read: Answer,
+        found: asyncio.Queue[aioice.Candidate | None],
+        trickle: Trickle,
+    ) -> None:
+        """Tell the other side of candidates; those that come meanwhile go together."""
+        media = [m for m in read.media if m.is_accepted]
+        is_complete = False
+        while not is_complete:
+            new = [await found.get()]
+            while not found.empty():
+                new.append(found.get_nowait())
+            is_complete = None in new
+            fragment = sdpfrag.write_candidates(
+                ufrag=self._ice.local_username,
+                pwd=self._ice.local_password,
+                mids=[m.mid for m in media],
+                kind=media[0].kind,
+                candidates=[Candidate.parse(c.to_sdp()) for c in new if c is not None],
+                is_complete=is_complete,
+            )
+            if not await trickle(fragment):
+                return
 
     async def restart(
         self,
@@ -325,20 +355,26 @@ class OutgoingPeer:
         """Ask the other side whether it is there; what it answers comes like any STUN."""
         self._ice.ask()
 
-    def detach(self) -> Detached | None:
-        """Give the nominated socket to a reader of the caller's.
+    def detach(self) -> Detached:
+        """Give the nominated path to a reader of the caller's.
 
-        It is not blocking. STUN, DTLS and RTCP have to come back through `Detached.receive`;
-        RTP that does is decrypted and handed to `on_rtp`, as before.
+        It is a socket that is not blocking. STUN, DTLS and RTCP that it reads have to come back
+        through `Detached.receive`; RTP that does is decrypted and handed to `on_rtp`, as before.
 
-        Returns:
-            None where there is no UDP socket of ours, through TURN.
+        Through a TURN server there is no such socket: then it is one of a bridge, by which only
+        RTP comes.
+
+        Raises:
+            OSError: there are too many open files.
         """
         pair = self._ice.pair
+        if pair.local_candidate.type == "relay":
+            if self._bridge is None:
+                self._bridge = TurnBridge(self._send)
+            bridge = self._bridge
+            return Detached(bridge.socket.dup(), bridge.address, self._receive)
         transport: Any = pair.protocol.transport
         sock = transport.get_extra_info("socket")
-        if sock is None or pair.local_candidate.type == "relay":
-            return None
         transport.pause_reading()
 
         def receive(data: bytes) -> None:
@@ -359,6 +395,8 @@ class OutgoingPeer:
         await finish(self._close, goodbye)
 
     async def _close(self, goodbye: bool) -> None:
+        if self._bridge is not None:
+            self._bridge.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_TIMEOUT):
                 if self._dtls is not None:
@@ -390,6 +428,8 @@ class OutgoingPeer:
         elif data[0] in _RTP and len(data) >= 12:
             if 192 <= data[1] <= 223:
                 self._receive_rtcp(data)
+            elif self._bridge is not None:
+                self._bridge.deliver(data)
             elif self._on_rtp is not None:
                 plain = self.unprotect_rtp(data)
                 if plain is None:
@@ -406,6 +446,12 @@ class OutgoingPeer:
         else:
             self._on_rtcp(plain)
 
+    def _heard(self) -> None:
+        if self._bridge is not None:
+            self._bridge.heard()
+        if self._on_heard is not None:
+            self._on_heard()
+
     def _ice_closed(self) -> None:
         self._end("the other side answers no more")
 
@@ -415,181 +461,3 @@ class OutgoingPeer:
             self._gone.set()
             if self._on_closed is not None:
                 self._on_closed(reason)
-
-
-class _Ice(aioice.Connection):
-    """aioice's agent, with the host addresses that we choose and no queue.
-
-    What is overridden is public there: `get_component_candidates` is given the addresses of
-    this machine without loopback; `data_received` would put datagrams into a queue without
-    bound; `check_complete` is the one place that knows the nominated pair.
-    """
-
-    def __init__(
-        self,
-        servers: Iterable[IceServer],
-        hosts: Sequence[str] | None,
-        loopback: str | None,
-        on_data: Callable[[bytes], None],
-        on_closed: Callable[[], None],
-    ) -> None:
-        servers = list(servers)
-        stun = next((s for s in servers if s.scheme == "stun"), None)
-        turn = next((s for s in servers if s.scheme in ("turn", "turns")), None)
-        ufrag, pwd = new_credentials()
-        super().__init__(
-            ice_controlling=True,
-            stun_server=None if stun is None else (stun.host, stun.port),
-            turn_server=None if turn is None else (turn.host, turn.port),
-            turn_username=None if turn is None else turn.username,
-            turn_password=None if turn is None else turn.credential,
-            turn_ssl=turn is not None and turn.scheme == "turns",
-            turn_transport="udp" if turn is None else turn.transport,
-            local_username=ufrag,
-            local_password=pwd,
-        )
-        self._hosts = hosts
-        self._loopback = loopback
-        self._on_data = on_data
-        self._on_closed = on_closed
-        self._pair: CandidatePair | None = None
-        self._opened: set[str] = set()
-        self._is_muted = False
-
-    @property
-    def pair(self) -> CandidatePair:
-        """The nominated pair."""
-        if self._pair is None:
-            raise RuntimeError("not connected")
-        return self._pair
-
-    async def get_component_candidates(
-        self, component: int, addresses: list[str], timeout: int = 5
-    ) -> list[aioice.Candidate]:
-        """Gather candidates of our own choice of addresses."""
-        chosen = list(addresses if self._hosts is None else self._hosts)
-        if self._loopback is not None and self._loopback not in chosen:
-            chosen.insert(0, self._loopback)
-        self._opened.update(chosen)
-        return await super().get_component_candidates(component, chosen, timeout)
-
-    async def start(self, answer: Answer) -> None:
-        """Check connectivity with what an answer says.
-
-        Raises:
-            ConnectionError: no check succeeded.
-        """
-        await self._open_routes(answer.candidates)
-        self.remote_username = answer.ufrag
-        self.remote_password = answer.pwd
-        self.remote_is_lite = answer.is_lite
-        for candidate in answer.candidates:
-            await self.add_remote_candidate(
-                aioice.Candidate.from_sdp(str(_as_known(candidate)))
-            )
-        await self.add_remote_candidate(None)
-        await self.connect()
-
-    async def restart(
-        self, local: Credentials, remote: Credentials, candidates: Iterable[Candidate]
-    ) -> None:
-        """Check with new credentials, and use the pair that is answered first from then on.
-
-        Raises:
-            ConnectionError: none was.
-        """
-        used = self.pair
-        self._local_username, self._local_password = local
-        self.remote_username, self.remote_password = remote
-        pairs = [used]
-        pairs += [
-            CandidatePair(used.protocol, aioice.Candidate.from_sdp(str(_as_known(c))))
-            for c in candidates
-            if (c.host, c.port) != used.remote_addr[:2]
-            and (":" in c.host) is (":" in used.remote_addr[0])
-        ]
-        for pair in pairs:
-            with contextlib.suppress(TimeoutError, aioice.stun.TransactionError):
-                async with asyncio.timeout(_CHECK_TIMEOUT):
-                    await pair.protocol.request(
-                        self.build_request(pair, nominate=True),
-                        pair.remote_addr,
-                        integrity_key=remote[1].encode(),
-                    )
-                # Consent is asked for where media goes (RFC 7675).
-                self._nominated[pair.component] = self._pair = pair
-                return
-        raise ConnectionError("no check was answered")
-
-    def ask(self) -> None:
-        """Send a check over the nominated pair, and do not wait for the answer."""
-        pair = self.pair
-        request = self.build_request(pair, nominate=False)
-        request.add_message_integrity((self.remote_password or "").encode())
-        if not pair.protocol.transport.is_closing():
-            pair.protocol.send_stun(request, pair.remote_addr)
-
-    async def _open_routes(self, candidates: Iterable[Candidate]) -> None:
-        """Open the local addresses that lead to remote candidates and are not open yet.
-
-        Such as loopback when a server on this machine announces only that. The other side
-        learns them from our checks, as peer-reflexive candidates.
-        """
-        routes = {source_address(c.host, c.port) for c in candidates} - {None}
-        missing = sorted(str(route) for route in routes - self._opened)
-        if missing and not any(s.type == "relay" for s in self.local_candidates):
-            self._opened.update(missing)
-            stun, turn = self.stun_server, self.turn_server
-            self.stun_server = self.turn_server = None
-            try:
-                await super().get_component_candidates(1, missing)
-            finally:
-                self.stun_server, self.turn_server = stun, turn
-
-    def check_complete(self, pair: CandidatePair) -> None:
-        """Remember the first pair that is nominated."""
-        super().check_complete(pair)
-        if pair.nominated and self._pair is None:
-            self._pair = pair
-
-    def data_received(self, data: bytes, component: int) -> None:
-        """Hand a datagram on at once."""
-        self._on_data(data)
-
-    def protocol_lost(self, protocol: StunProtocol) -> None:
-        """Notice the loss of the socket in use."""
-        super().protocol_lost(protocol)
-        if self._pair is not None and self._pair.protocol is protocol:
-            self._on_closed()
-
-    async def close(self) -> None:
-        """Close, and say so: aioice does it by itself when consent ends."""
-        await super().close()
-        self._on_closed()
-
-    def mute(self) -> None:
-        """Send nothing more."""
-        self._is_muted = True
-
-    def send_now(self, data: bytes) -> None:
-        """Send a datagram over the nominated pair, if there is one."""
-        pair = self._pair
-        if pair is None or self._is_muted:
-            return
-        transport = pair.protocol.transport
-        if not transport.is_closing():
-            transport.sendto(data, pair.remote_addr)
-
-
-def _as_known(candidate: Candidate) -> Candidate:
-    """A candidate of a type that aioice takes; a peer-reflexive one is announced by some."""
-    if candidate.type in ("host", "srflx", "relay"):
-        return candidate
-    return Candidate(
-        candidate.foundation,
-        candidate.component,
-        candidate.transport,
-        candidate.priority,
-        candidate.host,
-        candidate.port,
-    )

@@ -140,6 +140,7 @@ def write_offer(
     session: int,
     cname: str,
     is_lite: bool = False,
+    trickles: bool = False,
 ) -> str:
     """Write an offer that publishes where a section has an SSRC, and watches elsewhere.
 
@@ -149,10 +150,11 @@ def write_offer(
         session: a number that no other session of ours has.
         cname: the name of what we send (RFC 3550 section 6.5.1).
         is_lite: our side only answers connectivity checks (RFC 8445 section 2.5).
+        trickles: more candidates may follow (RFC 8838).
     """
     numbers = _payload_types(media)
     sections = tuple(
-        _section(index, section, local, numbers[index], cname)
+        _section(index, section, local, numbers[index], cname, trickles)
         for index, section in enumerate(media)
     )
     mids = " ".join(str(index) for index in range(len(media)))
@@ -161,7 +163,7 @@ def write_offer(
             attributes=(
                 ("group", f"BUNDLE {mids}"),
                 *((("ice-lite", None),) if is_lite else ()),
-                ("ice-options", ICE_OPTIONS),
+                ("ice-options", f"{ICE_OPTIONS} trickle" if trickles else ICE_OPTIONS),
                 ("msid-semantic", "WMS *"),
             ),
             origin=f"- {session} 1 IN IP4 0.0.0.0",
@@ -196,12 +198,14 @@ def _section(
     local: LocalParameters,
     numbers: list[_Numbers],
     cname: str,
+    trickles: bool,
 ) -> MediaSection:
     sends = media.ssrc is not None
     attributes: list[Attribute] = []
     if index == 0:
         attributes += [("candidate", str(c)) for c in local.candidates]
-        attributes.append(("end-of-candidates", None))
+        if not trickles:
+            attributes.append(("end-of-candidates", None))
     attributes += [
         ("ice-ufrag", local.ufrag),
         ("ice-pwd", local.pwd),

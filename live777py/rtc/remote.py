@@ -2,8 +2,6 @@
 
 aioice makes the connection, on sockets of its own; then the data plane adopts the one in use, and
 what is not media goes back to aioice and its DTLS. The rest is a publisher's or a viewer's.
-
-Through a TURN server nothing is relayed.
 """
 
 from __future__ import annotations
@@ -124,14 +122,17 @@ class OpenedPeer(RtcPeer, RemotePeer):
         if self._session is None:
             raise RuntimeError("open() comes before connected()")
         try:
-            self._answered = await self._outgoing.connect(self._session.answer)
+            self._answered = await self._outgoing.connect(
+                self._session.answer,
+                ice_servers=self._session.ice_servers,
+                trickle=self._trickle if self._session.takes_fragments else None,
+            )
         except ConnectFailed as failure:
             raise PeerGone(str(failure), "connect_failed") from failure
-        detached = self._outgoing.detach()
         keys = self._outgoing.keys
-        if detached is None or keys is None:
-            raise PeerGone("the way leads through a TURN server", "connect_failed")
-        self._detached = detached
+        if keys is None:
+            raise RuntimeError("connect() leaves keys")
+        self._detached = detached = self._outgoing.detach()
         # What came before is lost, and asked for again like any loss.
         with detached.socket as sock:
             local = sock.getsockname()
@@ -193,6 +194,14 @@ class OpenedPeer(RtcPeer, RemotePeer):
         if self._detached is not None:
             self._detached.receive(data)
 
+    async def _trickle(self, fragment: str) -> bool:
+        return self._session is not None and await self._client.trickle(
+            self._session, fragment
+        )
+
+    def _note_heard(self) -> None:
+        self._heard = time.monotonic_ns()
+
     def _refused(self) -> None:
         """The other server's machine says that nobody listens there."""
         if self._silent(time.monotonic_ns()) > ASK_AFTER:
@@ -224,8 +233,10 @@ class OpenedPeer(RtcPeer, RemotePeer):
                 media,
                 certificate=self._resources.certificate,
                 target=urlsplit(remote.url).hostname or "",
+                trickles=True,
                 cname=self._tracks.cname,
                 on_rtcp=self._take_rtcp,
+                on_heard=self._note_heard,
                 on_closed=self._closed_by_server,
             )
         )

@@ -223,6 +223,49 @@ async def test_a_session_is_deleted_with_the_token() -> None:
     assert seen == [("DELETE", "/s/1", "Bearer secret")]
 
 
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, False),
+        ({"ETag": '"e"'}, True),
+        ({"Accept-Patch": "application/trickle-ice-sdpfrag"}, True),
+        ({"Accept-Patch": "Application/Trickle-ICE-sdpfrag, application/sdp"}, True),
+        ({"ETag": '"e"', "Accept-Patch": "application/sdp"}, False),
+    ],
+)
+async def test_a_server_says_whether_candidates_may_follow(
+    headers: dict[str, str], expected: bool
+) -> None:
+    handler = always(lambda: web.Response(status=201, text=ANSWER, headers=headers))
+    async with serving(handler) as url, WhipClient() as client:
+        session = await client.post(f"{url}/whip/cam", "v=0")
+    assert session.takes_fragments is expected
+
+
+@pytest.mark.parametrize("etag", ['"e"', None])
+async def test_candidates_are_patched_with_token_and_etag(etag: str | None) -> None:
+    seen: list[tuple[str, str | None, str, bytes]] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        assert request.headers["Authorization"] == "Bearer secret"
+        match = request.headers.get("If-Match")
+        media_type = request.headers["Content-Type"]
+        seen.append((request.method, match, media_type, await request.read()))
+        return web.Response(status=204)
+
+    async with serving(handler) as url, WhipClient("secret") as client:
+        assert await client.trickle(SdpSession(f"{url}/s/1", "", etag=etag), "a=x\r\n")
+    assert seen == [("PATCH", etag, "application/trickle-ice-sdpfrag", b"a=x\r\n")]
+
+
+async def test_candidates_that_are_not_taken_are_no_error() -> None:
+    handler = always(lambda: web.Response(status=405))
+    async with serving(handler) as url, WhipClient() as client:
+        assert not await client.trickle(SdpSession(f"{url}/s/1", ""), "a=x")
+        assert not await client.trickle(SdpSession("http://127.0.0.1:1/s", ""), "a=x")
+        assert not await client.trickle(SdpSession(None, ""), "a=x")
+
+
 async def test_a_delete_that_reaches_nobody_is_no_error() -> None:
     async with WhipClient() as client:
         assert await client.delete(SdpSession(None, "")) is None

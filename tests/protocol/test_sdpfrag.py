@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from live777py.protocol.candidate import Candidate
 from live777py.protocol.rtp import Malformed
-from live777py.protocol.sdpfrag import MAX_LINES, Fragment, parse, write
+from live777py.protocol.sdpfrag import (
+    MAX_LINES,
+    Fragment,
+    parse,
+    write,
+    write_candidates,
+)
 
 PWD = "aGVsbG8gd29ybGQgaGVsbG8gd29y"
 HOST = "candidate:1 1 udp 2130706431 198.51.100.1 39132 typ host"
@@ -93,3 +99,19 @@ def test_what_is_written_can_be_read() -> None:
     assert parse(text) == Fragment("EsAw", PWD, 1, True)
     assert text.startswith("a=ice-lite\r\na=ice-options:ice2\r\n")
     assert text.endswith("\r\n")
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_candidates_that_follow_an_offer_can_be_read(is_complete: bool) -> None:
+    candidate = Candidate("1", 1, "udp", 2130706431, "198.51.100.1", 7777)
+    text = write_candidates(
+        ufrag="EsAw",
+        pwd=PWD,
+        mids=("0", "1"),
+        kind="video",
+        candidates=[candidate] * 2,
+        is_complete=is_complete,
+    )
+    assert parse(text) == Fragment("EsAw", PWD, 2, is_complete)
+    assert text.startswith("a=group:BUNDLE 0 1\r\nm=video 9 ")
+    assert "\r\na=mid:0\r\n" in text

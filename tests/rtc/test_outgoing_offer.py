@@ -105,6 +105,13 @@ def test_extensions_come_under_the_answers_ids() -> None:
     assert audio.extensions == {}
 
 
+@pytest.mark.parametrize("trickles", [True, False])
+def test_an_offer_says_whether_more_candidates_may_follow(trickles: bool) -> None:
+    text = write_offer(SENT, LOCAL, session=77, cname="me", trickles=trickles)
+    assert ("a=end-of-candidates" in text) is not trickles
+    assert ("trickle" in text) is trickles
+
+
 def test_an_answer_is_read() -> None:
     answer = answer_to_sent()
     assert (answer.ufrag, answer.pwd) == ("theirufrag", "theirpasswordtheirpassword")

@@ -190,6 +190,7 @@ class Link:
     Attributes:
         up, down: the direction towards the server, and the one towards clients.
         address: what clients take for the server's address.
+        admits: asked for each address that sends; what comes from others is lost.
     """
 
     def __init__(
@@ -198,6 +199,7 @@ class Link:
         self.up = Direction(Fate(up, f"up {seed}"))
         self.down = Direction(Fate(down, f"down {seed}"))
         self.address: Address = ("", 0)
+        self.admits: Callable[[Address], bool] = lambda client: True
         self._seed = seed
         self._server: Address | None = None
         self._front: _Port
@@ -262,7 +264,7 @@ class Link:
         list(self._backs.values())[client].send(data, self._server)
 
     def _from_client(self, data: bytes, client: Address) -> None:
-        if self._server is None:
+        if self._server is None or not self.admits(client):
             return
         if client not in self._backs:
             if len(self._backs) >= MAX_CLIENTS:

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aioice
+import pytest
+from aioice import stun
+
+from live777py.protocol.link import LinkedIceServer
+from live777py.rtc import full_ice
+from live777py.rtc.full_ice import FullIce, source_address
+
+MAPPED = ("192.0.2.77", 4711)
+
+
+def agent() -> FullIce:
+    return FullIce(
+        hosts=("127.0.0.1",),
+        loopback=None,
+        on_data=lambda _data: None,
+        on_heard=lambda: None,
+        on_closed=lambda: None,
+    )
+
+
+class StunServer(asyncio.DatagramProtocol):
+    """Says of everybody that it is somewhere else, as if there were a NAT."""
+
+    def __init__(self, mapped: tuple[str, int] | None) -> None:
+        self._mapped = mapped
+        self.asked = 0
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.asked += 1
+        request = stun.parse_message(data)
+        response = stun.Message(
+            message_method=stun.Method.BINDING,
+            message_class=stun.Class.RESPONSE,
+            transaction_id=request.transaction_id,
+        )
+        response.attributes["XOR-MAPPED-ADDRESS"] = self._mapped or addr
+        self._transport.sendto(bytes(response), addr)
+
+
+@asynccontextmanager
+async def stun_server(
+    mapped: tuple[str, int] | None,
+) -> AsyncIterator[LinkedIceServer]:
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(
+        lambda: StunServer(mapped), local_addr=("127.0.0.1", 0)
+    )
+    try:
+        yield LinkedIceServer("stun", *transport.get_extra_info("sockname"))
+    finally:
+        transport.close()
+
+
+async def gathered(*servers: LinkedIceServer) -> list[aioice.Candidate]:
+    found: list[aioice.Candidate] = []
+    ice = agent()
+    await ice.gather_candidates()
+    try:
+        await ice.gather_from(servers, found.append)
+    finally:
+        await ice.close()
+    return found
+
+
+async def test_a_stun_server_tells_where_we_are_seen() -> None:
+    async with stun_server(MAPPED) as server:
+        [found] = await gathered(server)
+    assert (found.host, found.port, found.type) == (*MAPPED, "srflx")
+    assert found.related_address == "127.0.0.1"
+
+
+async def test_without_a_nat_there_is_nothing_new() -> None:
+    async with stun_server(None) as server:
+        assert await gathered(server) == []
+
+
+async def test_servers_that_do_not_work_are_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(full_ice, "GATHER_TIMEOUT", 0.5)
+    async with stun_server(MAPPED) as server:
+        found = await gathered(
+            LinkedIceServer("stuns", "127.0.0.1", 9),
+            LinkedIceServer("stun", "127.0.0.1", 9),
+            LinkedIceServer("turn", "127.0.0.1", 9, "tcp", "user", "password"),
+            LinkedIceServer("turn", "127.0.0.1", 9, "udp", "user", "password"),
+            server,
+        )
+    assert [candidate.host for candidate in found] == [MAPPED[0]]
+
+
+async def test_so_many_servers_are_asked_and_no_more() -> None:
+    async with stun_server(MAPPED) as server:
+        found = await gathered(*[server] * 10)
+    assert len(found) == full_ice.MAX_SERVERS
+
+
+def test_routes_are_known() -> None:
+    assert source_address("127.0.0.1") == "127.0.0.1"
+    assert source_address("not an address") is None
+
+
+def test_what_we_use_of_aioice_without_being_invited_is_there() -> None:
+    ice = agent()
+    for name in ("_protocols", "_nominated", "_local_username", "_local_password"):
+        assert hasattr(ice, name)
+    pair = inspect.signature(aioice.Connection._pair_remote_candidate)
+    assert list(pair.parameters) == ["self", "remote_candidate"]

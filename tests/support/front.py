@@ -1,0 +1,114 @@
+"""An HTTP server in front of a real one: it changes what comes back, and notes what is asked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+from aiohttp import web
+
+#: What a proxy does not pass on.
+_OWN = frozenset({"host", "content-length", "transfer-encoding", "connection", "date"})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: str
+    status: int
+
+
+@dataclass(slots=True)
+class Front:
+    """Attributes of a front, which a test may change at any time.
+
+    Attributes:
+        url: its own.
+        rewrite: makes the SDP of a 201 from that of the server.
+        links: Link headers of a 201, in place of the server's.
+        without: names of headers that do not come back.
+        offers: POSTs go on without their body: the server answers by an offer of its own.
+        asked: what has been asked so far.
+    """
+
+    url: str
+    rewrite: Callable[[str], str] = lambda sdp: sdp
+    links: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    offers: bool = False
+    asked: list[Asked] = field(default_factory=list)
+
+    def of(self, method: str) -> list[Asked]:
+        """The requests of one method."""
+        return [asked for asked in self.asked if asked.method == method]
+
+
+@asynccontextmanager
+async def front_of(server: str) -> AsyncIterator[Front]:
+    """A front for the time of a `with` block.
+
+    Args:
+        server: the base URL of what it is in front of.
+    """
+    front = Front("")
+    async with aiohttp.ClientSession() as http:
+
+        async def handler(request: web.Request) -> web.Response:
+            body = await request.read()
+            headers = {
+                k: v for k, v in request.headers.items() if k.lower() not in _OWN
+            }
+            is_empty = front.offers and request.method == "POST"
+            if is_empty:
+                headers.pop("Content-Type", None)
+            async with http.request(
+                request.method,
+                f"{server}{request.path_qs}",
+                data=None if is_empty else body,
+                headers=headers,
+            ) as answer:
+                front.asked.append(
+                    Asked(
+                        request.method,
+                        request.path,
+                        dict(request.headers),
+                        body.decode(),
+                        answer.status,
+                    )
+                )
+                return _changed(front, answer, await answer.text())
+
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", handler)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            host, port = runner.addresses[0][:2]
+            front.url = f"http://{host}:{port}"
+            yield front
+        finally:
+            await runner.cleanup()
+
+
+def _changed(front: Front, answer: aiohttp.ClientResponse, text: str) -> web.Response:
+    left_out = {*_OWN, *(name.lower() for name in front.without)}
+    response = web.Response(status=answer.status)
+    for name, value in answer.headers.items():
+        if name.lower() not in left_out:
+            response.headers.add(name, value)
+    if answer.status in (201, 406):
+        text = front.rewrite(text)
+        if front.links:
+            response.headers.popall("Link", None)
+        for link in front.links:
+            response.headers.add("Link", link)
+    response.body = text.encode()
+    return response

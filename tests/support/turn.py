@@ -1,0 +1,105 @@
+"""A real TURN server on loopback: coturn."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+from asyncio.subprocess import DEVNULL
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from aioice import stun
+
+LISTENING = "127.0.0.1"
+
+#: Where relayed datagrams come from: no other address of these tests.
+RELAY = "127.0.0.2"
+
+USERNAME, CREDENTIAL = "cam", "open sesame"
+
+#: Seconds that it may take to start.
+PATIENCE = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class TurnServer:
+    """Where it is, and what it wrote so far."""
+
+    port: int
+    _log: Path
+
+    @property
+    def url(self) -> str:
+        """Of the server."""
+        return f"turn:{LISTENING}:{self.port}"
+
+    def link(self, credential: str = CREDENTIAL, transport: str = "udp") -> str:
+        """The value of a Link header."""
+        return (
+            f'<{self.url}?transport={transport}>; rel="ice-server"; username="{USERNAME}"; '
+            f'credential="{credential}"; credential-type="password"'
+        )
+
+    @property
+    def log(self) -> str:
+        """All lines."""
+        return self._log.read_text()
+
+
+@asynccontextmanager
+async def turn_server() -> AsyncIterator[TurnServer]:
+    """A server for the time of a `with` block."""
+    executable = shutil.which("turnserver", path=f"{os.environ['PATH']}:/usr/sbin")
+    if executable is None:
+        raise RuntimeError("there is no coturn: `make test` installs it")
+    with TemporaryDirectory() as folder:
+        port = _free_port()
+        log = Path(folder) / "log"
+        process = await asyncio.create_subprocess_exec(
+            executable,
+            *("-c", os.devnull, "--no-cli", "--no-tls", "--no-dtls", "--verbose"),
+            *("--listening-ip", LISTENING, "--listening-port", str(port)),
+            *("--relay-ip", RELAY, "--allow-loopback-peers", "--lt-cred-mech"),
+            *("--realm", "test", "--user", f"{USERNAME}:{CREDENTIAL}"),
+            *("--db", f"{folder}/db", "--pidfile", f"{folder}/pid"),
+            *("--log-file", str(log), "--simple-log"),
+            stdout=DEVNULL,
+            stderr=DEVNULL,
+            cwd=folder,
+        )
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await _answered(port)
+            yield TurnServer(port, log)
+        finally:
+            process.kill()
+            await process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((LISTENING, 0))
+        return int(probe.getsockname()[1])
+
+
+async def _answered(port: int) -> None:
+    """Wait for an answer to a STUN request."""
+    request = stun.Message(
+        message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST
+    )
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        while True:
+            await loop.sock_sendto(sock, bytes(request), (LISTENING, port))
+            try:
+                async with asyncio.timeout(0.1):
+                    await loop.sock_recv(sock, 2048)
+            except TimeoutError:
+                continue
+            return
