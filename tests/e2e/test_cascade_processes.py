@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support import ffmpeg_whip
-from tests.support.gate import Refusal, gate
+from tests.support.front import Refusal, front_of
 from tests.support.link import Conditions, Link
 from tests.support.node import NodeApi, until
 from tests.support.node_process import nodes
@@ -26,6 +26,8 @@ from tests.support.whep_client import WhepClient
 pytestmark = pytest.mark.timeout(180)
 
 TWO = "[node.near]\n[node.far]\n"
+
+NAMED = "".join(f'[node.{name}.node]\nname = "{name}"\n' for name in "abc")
 
 #: Pictures that a viewer has to decode: two seconds.
 PICTURES = 60
@@ -108,8 +110,8 @@ async def test_a_target_that_refuses_for_twenty_seconds_is_found_when_it_accepts
 ):
     async with (
         nodes(TWO) as (near, far),
-        gate(far.url) as bare,
-        gate(far.url) as polite,
+        front_of(far.url) as bare,
+        front_of(far.url) as polite,
         NumberedPublisher(f"{near.url}/whip/cam"),
     ):
         await near.until_published("cam")
@@ -119,9 +121,8 @@ async def test_a_target_that_refuses_for_twenty_seconds_is_found_when_it_accepts
         ]
         for push in pushes:
             await near.connected(push)
-        bare.refusal = Refusal(503, "no room")
-        polite.refusal = Refusal(503, "come back", retry_after=6)
-        bare.refuses_for = polite.refuses_for = REFUSING
+        bare.refusal = Refusal(503, "no room", lasts=REFUSING)
+        polite.refusal = Refusal(503, "come back", retry_after=6, lasts=REFUSING)
         await far.stop()
         await far.start()
 
@@ -177,17 +178,38 @@ async def test_a_wrong_token_is_named() -> None:
                 await until(lambda: near.is_connected(location), HEALING)  # noqa: B023
 
 
+async def test_a_loop_over_three_nodes_is_refused_and_named() -> None:
+    async with nodes(NAMED) as (a, b, c):
+        for far, near in ((a, b), (b, c)):
+            pull = await near.begin("cam", sourceUrl=f"{far.url}/whep/cam")
+            await near.connected(pull)
+        status, _, text = await a.post("cam", sourceUrl=f"{c.url}/whep/cam")
+        assert status == 508
+        assert "a/cam → b/cam → c/cam → a/cam" in text
+        assert await a.get("/api/cascade/") == []
+        # As far as to here it is none, and it plays.
+        async with NumberedPublisher(f"{a.url}/whip/cam"):
+            await a.until_published("cam")
+            await until(lambda: c.codecs("cam"), 30)
+            # Nor may the end be pushed to the beginning, under whatever name it is there.
+            status, _, text = await c.post("cam", targetUrl=f"{a.url}/whip/cam")
+            assert status == 508
+            push = await c.begin("cam", targetUrl=f"{a.url}/whip/back")
+            await c.connected(push)
+            await a.until_published("back")
+
+
 async def test_what_a_hop_loses_it_sends_again_itself() -> None:
     lossy = Conditions(loss=0.1, delay=0.005)
     async with (
         nodes(TWO) as (near, far),
-        gate(near.url) as source,
-        gate(far.url) as target,
+        front_of(near.url) as source,
+        front_of(far.url) as target,
         Link(down=lossy) as pulled,
         Link(up=lossy) as pushed,
         NumberedPublisher(f"{near.url}/whip/cam") as publisher,
     ):
-        source.edit_answer, target.edit_answer = pulled.rewrite, pushed.rewrite
+        source.rewrite, target.rewrite = pulled.rewrite, pushed.rewrite
         await near.until_published("cam")
         pull = await far.begin("pulled", sourceUrl=f"{source.url}/whep/cam")
         push = await near.begin("cam", targetUrl=f"{target.url}/whip/pushed")
