@@ -35,6 +35,10 @@ TIMEOUT = 15.0
 #: where it comes from (`core/lineage.py`); other servers pass over it.
 VIA = "Live777py-Via"
 
+#: With NO_WAIT: where nobody publishes, say so instead of letting the viewer wait.
+WAIT = "Live777py-Wait"
+NO_WAIT = "no"
+
 _SDP = "application/sdp"
 _REDIRECTS = (307, 308)
 

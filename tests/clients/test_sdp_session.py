@@ -10,6 +10,7 @@ from aiohttp import web
 from live777py.clients.sdp_session import (
     MAX_ERROR_BYTES,
     MAX_SDP_BYTES,
+    VIA,
     Refused,
     SdpSession,
     Unreachable,
@@ -81,6 +82,20 @@ async def test_the_session_may_be_anywhere(
     async with serving(handler) as url, WhipClient() as client:
         session = await client.post(f"{url}/whip/cam", "v=0")
     assert session.url == (expected and expected.format(base=url))
+
+
+@pytest.mark.parametrize("status", [201, 508])
+async def test_what_a_node_says_of_a_path_is_kept(status: int) -> None:
+    via = {VIA: "0123456789abcdef.a/cam"}
+    handler = always(lambda: web.Response(status=status, text=ANSWER, headers=via))
+    async with serving(handler) as url, WhipClient() as client:
+        if status == 201:
+            session = await client.post(f"{url}/whip/cam", "v=0")
+            assert session.via == via[VIA]
+        else:
+            with pytest.raises(Refused) as caught:
+                await client.post(f"{url}/whip/cam", "v=0")
+            assert caught.value.via == via[VIA]
 
 
 @pytest.mark.parametrize("status", [307, 308])
