@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
+from live777py.core import wish
 from live777py.protocol import rtp
 from live777py.protocol.codecs import Format
 from tests.api.native.support import SDP, WHEP_OFFER
@@ -263,17 +264,27 @@ async def test_the_origin_that_has_it_is_found_and_found_again() -> None:
         await is_empty(at)
 
 
-async def test_an_origin_that_is_not_there_is_passed_over() -> None:
-    async with (
-        node() as there,
-        edge("http://127.0.0.1:1", there.url, refuses=True) as at,
-    ):
+@pytest.mark.parametrize("is_deaf", [False, True])
+async def test_an_origin_that_is_not_there_is_passed_over(
+    is_deaf: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wish, "ANSWER", 0.5)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        port = deaf.getsockname()[1] if is_deaf else 1
+        await passes_over(f"http://127.0.0.1:{port}")
+
+
+async def passes_over(url: str) -> None:
+    """Let an edge have an origin that is not there beside one that is, and then alone."""
+    async with node() as there, edge(url, there.url, refuses=True) as at:
         async with publisher(there.url) as client:
             await there.until_published("cam")
             async with viewer(at.url) as watching:
                 await arrives(client, pictures(), watching)
         await is_empty(at)
-    async with edge("http://127.0.0.1:1", refuses=True) as at:
+    async with edge(url, url, refuses=True) as at:
         status, text = await asks(at)
         assert (status, "127.0.0.1" in text) == (504, False)
         await is_empty(at)
