@@ -40,6 +40,10 @@ UNDO_TIMEOUT = 5.0
 #: where it comes from (`core/lineage.py`); other servers pass over it.
 VIA = "Live777py-Via"
 
+#: With NO_WAIT: where nobody publishes, say so instead of letting the viewer wait.
+WAIT = "Live777py-Wait"
+NO_WAIT = "no"
+
 SDP_TYPE = "application/sdp"
 _REDIRECTS = (307, 308)
 

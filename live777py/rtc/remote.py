@@ -17,7 +17,9 @@ from urllib.parse import urlsplit
 
 from live777py.aio.finish import finish
 from live777py.clients.sdp_session import (
+    NO_WAIT,
     VIA,
+    WAIT,
     Refused,
     SdpClient,
     SdpSession,
@@ -92,6 +94,11 @@ class OpenedPeer(RtcPeer, RemotePeer):
     def remote_ufrag(self) -> str:
         """None that a client could change."""
         return ""
+
+    @property
+    def media_silence(self) -> float:
+        """Who is sent a stream is not waited for."""
+        return 0.0
 
     @property
     def stage(self) -> str:
@@ -243,7 +250,7 @@ class OpenedPeer(RtcPeer, RemotePeer):
         remote = self._remote
         media = await self._to_offer()
         self._client = await self._goodbyes.enter_async_context(
-            self._new_client(remote.token or None, {VIA: remote.via})
+            self._new_client(remote.token or None, _headers(remote))
         )
         self._outgoing = await self._goodbyes.enter_async_context(
             OutgoingPeer(
@@ -280,3 +287,11 @@ class OpenedPeer(RtcPeer, RemotePeer):
         except (Unreachable, ConnectFailed) as error:
             raise GatewayTimeout(str(error)) from error
         return Opened(self._session.url or "", lineage.parse(self._session.via))
+
+
+def _headers(remote: Remote) -> dict[str, str]:
+    """What nodes of our own kind are told beside the offer."""
+    headers = {VIA: remote.via}
+    if not remote.may_wait:
+        headers[WAIT] = NO_WAIT
+    return headers

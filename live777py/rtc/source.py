@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from live777py.clients.sdp_session import SdpClient
 from live777py.clients.whep import WhepClient
@@ -11,7 +12,7 @@ from live777py.protocol.codecs import Kind
 from live777py.protocol.extensions import Extension
 from live777py.rtc.negotiation import ReceivedMedia
 from live777py.rtc.outgoing_offer import AnsweredMedia, OutgoingMedia
-from live777py.rtc.peer import Resources
+from live777py.rtc.peer import NANOSECONDS, Resources
 from live777py.rtc.publisher import Publisher
 from live777py.rtc.publisher_answer import REMB, TRANSPORT_CC
 from live777py.rtc.remote import OpenedPeer
@@ -37,6 +38,14 @@ class Source(OpenedPeer, Publisher):
         self._settled: dict[Kind, int] = {}
         self._looks = 0
         self._settle_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def media_silence(self) -> float:
+        """Seconds since media came, or was promised; 0 before that."""
+        if not self._started:
+            return 0.0
+        arrivals = (stats.last_arrival for stats in self._stats().values())
+        return (time.monotonic_ns() - max([self._started, *arrivals])) / NANOSECONDS
 
     def _new_client(self, token: str | None, headers: dict[str, str]) -> SdpClient:
         return WhepClient(token, headers=headers, takes_offers=True)
@@ -89,6 +98,9 @@ class Source(OpenedPeer, Publisher):
 
     def _settle(self) -> None:
         """Tell the tracks what comes, if it is something else than before."""
+        if self._ending.done():
+            # Another publisher may have taken its place already.
+            return
         coming = {**self._settled, **self._coming()}
         if coming == self._settled:
             return
