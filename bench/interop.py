@@ -3,7 +3,7 @@
 Another server that runs on this machine: `--peer NAME WHIP WHEP [TOKEN]`, where `{n}` in an URL or
 token stands for a stream's number. `--start NAME COMMAND` has this program start that server, kill
 it while it is pulled from or pushed to, and start it again. Viewers and publishers are those of the
-tests, stock aiortc and FFmpeg: they decode and encode.
+tests: they encode and decode, so that what arrives is pictures.
 """
 
 from __future__ import annotations
@@ -25,18 +25,40 @@ from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import aiohttp
+import av
+import numpy as np
 
 from bench.process import ServerProcess
 from bench.target import Endpoint
 from live777py import __version__
-from tests.support import ffmpeg_whip
+from live777py.protocol.codecs import Codec
+from tests.support import ffmpeg_whip, media
+from tests.support.decoding import DecodingViewer
+from tests.support.offers import AV1, H265, OPUS, VP9, audio, video
+from tests.support.rtp_client import RtpClient
 from tests.support.whep_client import WhepClient
 from tests.support.whip_client import ColourTrack, ToneTrack, WhipClient
 
 Direction: TypeAlias = Literal["pull", "push"]
 
-#: What is published: by stock aiortc, and by FFmpeg's muxer the last one.
-CODECS = ("VP8 and Opus", "H.264 Baseline and Opus", "H.264 High and stereo Opus")
+#: Published by FFmpeg's own muxer.
+FFMPEG = "H.264 High, stereo Opus"
+#: Published by stock aiortc.
+AIORTC = {
+    "VP8, Opus": "VP8",
+    "VP8 alone": "VP8",
+    "H.264 Baseline, Opus": "H264",
+}
+#: Encoded before, and played in a loop.
+LOOPED = {"H.265, Opus": H265, "VP9, Opus": VP9, "AV1, Opus": AV1}
+
+CODECS = (*AIORTC, FFMPEG, *LOOPED)
+
+#: Either of the tests' clients that decode.
+Viewer: TypeAlias = WhepClient | DecodingViewer
+
+#: Pictures a second of what was encoded before.
+RATE = 30
 
 RED, BLUE = (200, 40, 40), (30, 40, 210)
 
@@ -136,7 +158,7 @@ async def publishing(
     to: Endpoint, codec: str, colour: tuple[int, int, int] = RED
 ) -> AsyncIterator[None]:
     """Publish for the time of a block, as soon as the server accepts it."""
-    if codec == CODECS[-1]:
+    if codec == FFMPEG:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "published"
             process = await ffmpeg_whip.start(
@@ -145,28 +167,83 @@ async def publishing(
             try:
                 yield
             finally:
-                process.kill()
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
                 await process.communicate()
         return
+    async with contextlib.AsyncExitStack() as stack:
+        if codec in LOOPED:
+            loop = Loop(LOOPED[codec], colour)
+            client = await accepted(lambda: loop.client(to))
+            sending = asyncio.create_task(loop.play(client))
+            stack.callback(sending.cancel)
+        else:
+            client = await accepted(lambda: aiortc_publisher(to, codec, colour))
+        stack.push_async_callback(left, client)
+        yield
 
-    def client() -> WhipClient:
-        name = "VP8" if codec == CODECS[0] else "H264"
-        made = WhipClient(to.url, ColourTrack(colour), ToneTrack(), codec=name)
+
+def aiortc_publisher(
+    to: Endpoint, codec: str, colour: tuple[int, int, int]
+) -> WhipClient:
+    """Encodes a colour and a tone."""
+    tracks = (ColourTrack(colour), ToneTrack())
+    chosen = tracks[:1] if codec.endswith("alone") else tracks
+    made = WhipClient(to.url, *chosen, codec=AIORTC[codec])
+    made.signalling.token = to.token
+    return made
+
+
+class Loop:
+    """A colour and a tone, encoded once: two seconds that begin with a key frame."""
+
+    def __init__(self, codec: Codec, colour: tuple[int, int, int]) -> None:
+        self._codec = codec
+        plain = np.full((240, 320, 3), colour, np.uint8)
+        self._pictures = media.encode(
+            codec.format,
+            frames=2 * RATE,
+            rate=RATE,
+            key_interval=RATE,
+            draw=lambda *_: av.VideoFrame.from_ndarray(plain, format="rgb24"),
+        )
+        self._sound = media.encode_opus(2.0)
+
+    def client(self, to: Endpoint) -> RtpClient:
+        """Its publisher."""
+        made = RtpClient.publisher(
+            to.url, video(self._codec, ssrc=1234), audio(OPUS, ssrc=4321)
+        )
         made.signalling.token = to.token
         return made
 
-    publisher = await accepted(client)
-    try:
-        yield
-    finally:
-        await left(publisher)
+    async def play(self, client: RtpClient) -> None:
+        """Send it in real time, again and again."""
+        pictures = media.RtpStream(96, 1234, self._codec.format)
+        sounds = media.RtpStream(111, 4321)
+        began = time.monotonic()
+        heard = 0
+        for number in itertools.count():
+            await asyncio.sleep(began + number / RATE - time.monotonic())
+            picture = self._pictures[number % len(self._pictures)]
+            await client.send_rtp(
+                *pictures.packets(picture.data, number * 90_000 // RATE)
+            )
+            while heard * RATE < number * 50:
+                sound = self._sound[heard % len(self._sound)]
+                await client.send_rtp(*sounds.packets(sound, heard * 960))
+                heard += 1
 
 
-def viewer_of(endpoint: Endpoint) -> Callable[[], WhepClient]:
+def viewer_of(endpoint: Endpoint, codec: str) -> Callable[[], Viewer]:
     """A viewer each time when called."""
 
-    def client() -> WhepClient:
-        made = WhepClient(endpoint.url)
+    def client() -> Viewer:
+        made: Viewer = (
+            DecodingViewer(endpoint.url, LOOPED[codec])
+            if codec in LOOPED
+            else WhepClient(endpoint.url)
+        )
         made.signalling.token = endpoint.token
         return made
 
@@ -195,9 +272,13 @@ async def left(client: Any) -> None:
         await client.__aexit__(None, None, None)
 
 
-def sees_and_hears(viewer: WhepClient) -> bool:
+def arrived(viewer: Viewer, codec: str) -> Callable[[], bool]:
     """Whether there were pictures and sound, enough of both."""
-    return min(viewer.frames.values()) >= ENOUGH and viewer.loudness > LOUD
+    is_silent = codec.endswith("alone")
+    return lambda: (
+        viewer.frames["video"] >= ENOUGH
+        and (is_silent or (viewer.frames["audio"] >= ENOUGH and viewer.loudness > LOUD))
+    )
 
 
 class Ours:
@@ -257,9 +338,10 @@ async def pulled(ours: Ours, other: Other, outcome: Outcome) -> None:
         cascade = await ours.begin(name, sourceUrl=whep.url, token=whep.token or "")
         stack.push_async_callback(ours.delete, cascade)
         began = time.monotonic()
-        viewer = await accepted(viewer_of(Endpoint(f"{ours.url}/whep/{name}")))
+        here = Endpoint(f"{ours.url}/whep/{name}")
+        viewer = await accepted(viewer_of(here, outcome.codec))
         stack.push_async_callback(left, viewer)
-        await viewer.until(lambda: sees_and_hears(viewer), PATIENCE)
+        await viewer.until(arrived(viewer, outcome.codec), PATIENCE)
         outcome.first = time.monotonic() - began
         outcome.stream = await ours.carries(name)
         outcome.video, outcome.audio = viewer.frames["video"], viewer.frames["audio"]
@@ -271,7 +353,7 @@ async def pulled(ours: Ours, other: Other, outcome: Outcome) -> None:
             await other.start()
             before = viewer.frames["video"]
             await inner.enter_async_context(publishing(whip, outcome.codec, BLUE))
-            is_plain = outcome.codec != CODECS[-1]
+            is_plain = outcome.codec != FFMPEG
             await viewer.until(
                 lambda: (
                     viewer.frames["video"] >= before + ENOUGH
@@ -292,9 +374,9 @@ async def pushed(ours: Ours, other: Other, outcome: Outcome) -> None:
         cascade = await ours.begin(name, targetUrl=whip.url, token=whip.token or "")
         stack.push_async_callback(ours.delete, cascade)
         began = time.monotonic()
-        viewer = await accepted(viewer_of(whep))
+        viewer = await accepted(viewer_of(whep, outcome.codec))
         stack.push_async_callback(left, viewer)
-        await viewer.until(lambda: sees_and_hears(viewer), PATIENCE)
+        await viewer.until(arrived(viewer, outcome.codec), PATIENCE)
         outcome.first = time.monotonic() - began
         outcome.stream = await ours.carries(name)
         outcome.video, outcome.audio = viewer.frames["video"], viewer.frames["audio"]
@@ -303,9 +385,9 @@ async def pushed(ours: Ours, other: Other, outcome: Outcome) -> None:
             await asyncio.wait_for(ours.lost(cascade), HEALED)
             began = time.monotonic()
             await other.start()
-            back = await accepted(viewer_of(whep))
+            back = await accepted(viewer_of(whep, outcome.codec))
             stack.push_async_callback(left, back)
-            await back.until(lambda: sees_and_hears(back), HEALED)
+            await back.until(arrived(back, outcome.codec), HEALED)
             outcome.healed = time.monotonic() - began
 
 
