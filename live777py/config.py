@@ -34,6 +34,7 @@ from live777py.notation import (
     parse_announced,
     parse_duration,
     parse_listen,
+    parse_remote,
     parse_size,
 )
 
@@ -43,10 +44,13 @@ __all__ = [
     "Announced",
     "Auth",
     "Config",
+    "DeclaredStream",
+    "Edge",
     "Http",
     "IceServer",
     "Listen",
     "Log",
+    "RemoteServer",
     "Section",
     "Strategy",
     "Webhook",
@@ -120,6 +124,13 @@ def _is_url(text: str) -> bool:
         return False
 
 
+def _parse_remote(value: object) -> object:
+    if isinstance(value, str):
+        # The words for what is wrong quote nothing of it.
+        parse_remote(value)
+    return value
+
+
 def _not_blank(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if text != text.strip() or text.startswith(("Bearer ", "bearer ")):
@@ -165,7 +176,8 @@ Secret = Annotated[SecretStr, AfterValidator(_not_blank)]
 StaticToken = Annotated[SecretStr, AfterValidator(_static_token)]
 NodeName = Annotated[str, AfterValidator(_node_name)]
 IceUrl = Annotated[str, BeforeValidator(_parse_ice_url)]
-# Path and query of these may hold a token.
+# Path and query of these may hold a token, or the user.
+RemoteUrl = Annotated[str, BeforeValidator(_parse_remote), Field(repr=False)]
 HookUrl = Annotated[str, BeforeValidator(_parse_url), Field(repr=False)]
 HookUrlOrNone = Annotated[str, BeforeValidator(_parse_url_or_none), Field(repr=False)]
 EventName = Literal[
@@ -412,15 +424,63 @@ class StreamStrategy(Section):
     """Viewers while nobody publishes: "wait" or "refuse"."""
 
 
+class RemoteServer(Section):
+    """A stream at another server; instead of the table its URL alone will do."""
+
+    url: RemoteUrl
+    """WHEP or WHIP URL such as "http://host:7777/whep/cam" or "whep://TOKEN@host/cam"."""
+
+    token: SecretStr = SecretStr("")
+    """The right to use it, with or without "Bearer"."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_url(cls, value: object) -> object:
+        return {"url": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _token_fits_a_header(self) -> Self:
+        parse_remote(self.url, self.token.get_secret_value())
+        return self
+
+
 class DeclaredStream(Section):
     """A stream that exists as long as the server: [stream.NAME]."""
+
+    sources: tuple[RemoteServer, ...] = ()
+    """WHEP URLs, or {url, token}: it is pulled from the first that has it."""
+
+    targets: tuple[RemoteServer, ...] = ()
+    """WHIP URLs, or {url, token}: it is pushed to all of them while somebody publishes."""
+
+    on_demand: Flag = False
+    """Pull it only while somebody watches."""
+
+    on_demand_close_after: Seconds = 10.0
+    """A pull on demand ends so long after the last viewer has left."""
 
     strategy: StreamStrategy = StreamStrategy()
     """What differs from [strategy] for this stream."""
 
+    @model_validator(mode="after")
+    def _demand_needs_a_source(self) -> Self:
+        if self.on_demand and not self.sources:
+            raise ValueError("on_demand needs sources: there is nothing to be pulled")
+        return self
+
     def over(self, strategy: Strategy) -> Strategy:
         """The strategy of this stream, given that of all."""
         return strategy.model_copy(update=self.strategy.model_dump(exclude_none=True))
+
+
+class Edge(Section):
+    """Streams that viewers ask for and nobody publishes here are pulled from an origin."""
+
+    origins: tuple[RemoteServer, ...] = ()
+    """Servers such as "http://origin:7777", or WHEP URLs with {stream} in them; or {url, token}."""
+
+    close_after: Seconds = 10.0
+    """The pull ends so long after the last viewer has left."""
 
 
 class Log(Section):
@@ -448,6 +508,7 @@ class Config(Section):
     webrtc: Webrtc = Webrtc()
     admission: Admission = Admission()
     strategy: Strategy = Strategy()
+    edge: Edge = Edge()
     stream: dict[str, DeclaredStream] = Field(default={})
     """Streams that exist as long as the server, by name: [stream.NAME]."""
 
@@ -555,7 +616,9 @@ def _from_text(location: tuple[str, ...], text: str) -> object:
     if typing.get_origin(annotation) is dict:
         return tomli.loads(f"value = {text}")["value"]
     if typing.get_origin(annotation) is tuple:
-        if _element(annotation) is not None:
+        element = _element(annotation)
+        is_bare = element is RemoteServer and not text.lstrip().startswith("[")
+        if element is not None and not is_bare:
             return tomli.loads(f"value = {text}")["value"]
         return [part.strip() for part in text.split(",") if part.strip()]
     return text

@@ -8,12 +8,13 @@ LiveError
 ├─ NotFound
 │  ├─ StreamNotFound
 │  ├─ SessionNotFound
-│  └─ CascadeNotFound
+│  ├─ CascadeNotFound
+│  └─ NotAtOrigin
 ├─ Conflict
 │  ├─ AlreadyPublishing, TakeoverPending, NotPublished
 │  ├─ StreamExists, StreamProvisioned
 │  ├─ NotAViewer, NoLayers, NoAnswerAwaited, StaleVersion
-│  └─ PullExists, Loop ─ TooManyHops
+│  └─ PullExists, CascadeConfigured, Loop ─ TooManyHops
 ├─ Invalid
 │  ├─ InvalidName, InvalidBody, InvalidRemote
 │  ├─ InvalidOffer ─ UnusableOffer
@@ -94,6 +95,20 @@ class CascadeNotFound(NotFound):
         )
         self.stream = stream
         self.cascade = cascade
+
+
+class NotAtOrigin(NotFound):
+    """An edge's viewer wants a stream that no origin has."""
+
+    code = "not_at_origin"
+    retry_after: float | None = 2
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(
+            f"nobody publishes stream {stream!r} at the moment, neither here nor at an origin: "
+            "try again later"
+        )
+        self.stream = stream
 
 
 class Conflict(LiveError):
@@ -217,6 +232,18 @@ class PullExists(Conflict):
     def __init__(self, stream: str) -> None:
         super().__init__(
             f"stream {stream!r} is pulled from another server already: delete that cascade first"
+        )
+        self.stream = stream
+
+
+class CascadeConfigured(Conflict):
+    """The configuration declares this cascade."""
+
+    code = "cascade_configured"
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(
+            f"this cascade is declared in the configuration: take it out of [stream.{stream}]"
         )
         self.stream = stream
 

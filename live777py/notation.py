@@ -10,7 +10,8 @@ import ipaddress
 import math
 import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION_PART = r"(\d+(?:\.\d+)?)(ms|s|m|h|d)"
@@ -31,6 +32,20 @@ _BYTES = {
 _LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
 _HOST_NAME = re.compile(rf"(?:{_LABEL}\.)*(?!\d+\.?$){_LABEL}\.?", re.IGNORECASE)
 _MAX_HOST_NAME = 253
+
+#: What another server's URL of each scheme is asked by; live777 writes WHEP and WHIP URLs with the
+#: first two.
+_REMOTE_SCHEMES = {
+    "whep": "http",
+    "whip": "http",
+    "wheps": "https",
+    "whips": "https",
+    "http": "http",
+    "https": "https",
+}
+_MAX_URL = 2048
+_MAX_TOKEN = 8192
+_BEARER = "bearer "
 
 _IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -55,6 +70,20 @@ class Announced:
 
     def __str__(self) -> str:
         return self.host if self.port is None else join_host_port(self.host, self.port)
+
+
+class RemoteUrl(NamedTuple):
+    """Where another server has a stream.
+
+    Attributes:
+        url: to be asked, by http or https.
+        token: the right to use it, without "Bearer"; "" for none.
+        shown: the URL without what may be secret in it.
+    """
+
+    url: str
+    token: str
+    shown: str
 
 
 def join_host_port(host: str, port: int) -> str:
@@ -197,3 +226,45 @@ def parse_url(text: str) -> str:
     if not is_url:
         raise ValueError(f'"{text}" is not a URL: write http://host:port/whip/name')
     return text
+
+
+def parse_remote(text: str, token: str = "") -> RemoteUrl:
+    """A stream at another server; what is wrong is said without quoting what may be secret.
+
+    Args:
+        text: such as "http://host:7777/whep/name" or "whep://token@host/whep/name".
+        token: with or without "Bearer "; goes before the one in the URL.
+    """
+    if len(text) > _MAX_URL or len(token) > _MAX_TOKEN:
+        raise ValueError("the URL or the token is too long")
+    try:
+        parts = urlsplit(text.strip())
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("the URL is malformed") from None
+    scheme = _REMOTE_SCHEMES.get(parts.scheme)
+    if scheme is None or not host:
+        raise ValueError(
+            f"the URL has to begin with {'://, '.join(_REMOTE_SCHEMES)}:// and have a host"
+        )
+    if parts.password is not None:
+        raise ValueError("the URL has a password: put a token before the @")
+    netloc = f"[{host}]" if ":" in host else host
+    if port is not None:
+        netloc += f":{port}"
+    found = _bare(token) or _bare(unquote(parts.username or ""))
+    if not found.isascii() or not found.isprintable():
+        raise ValueError("the token has characters that no header may have")
+    return RemoteUrl(
+        url=urlunsplit((scheme, netloc, parts.path, parts.query, "")),
+        token=found,
+        shown=urlunsplit((scheme, netloc, parts.path, "", "")),
+    )
+
+
+def _bare(token: str) -> str:
+    """A token without the name of its scheme."""
+    token = token.strip()
+    if token.lower().startswith(_BEARER):
+        return token[len(_BEARER) :].strip()
+    return token

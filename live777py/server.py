@@ -8,7 +8,7 @@ import ipaddress
 import logging
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from typing import Self
 import aiohttp
 from aiohttp import web
 
+from live777py.aio import network
 from live777py.aio.scope import TaskScope
 from live777py.api.cors import CrossOrigin
 from live777py.api.front import Front
@@ -26,11 +27,15 @@ from live777py.clients import jwks
 from live777py.clients.admission import AdmissionWebhook
 from live777py.clients.jwks import PublishedKeys
 from live777py.clients.webhooks import Webhooks
-from live777py.config import Auth, Config, Strategy
+from live777py.config import Auth, Config, DeclaredStream, RemoteServer, Strategy
+from live777py.config import Edge as EdgeSettings
+from live777py.core.edge import Edge, Origin
 from live777py.core.lineage import Node
 from live777py.core.live import Live, Policy
+from live777py.core.model import Role
+from live777py.core.remote import Remote
 from live777py.core.stream import StreamPolicy
-from live777py.errors import ConfigError
+from live777py.errors import ConfigError, InvalidRemote
 from live777py.notation import Listen, join_host_port
 from live777py.rtc.engine import Engine
 from live777py.tls import Certificate
@@ -72,7 +77,12 @@ class Server:
         config = self._config
         async with AsyncExitStack() as stack:
             self._engine = await stack.enter_async_context(Engine(config.webrtc))
-            live = Live(self._engine, _policy(config), Node(config.node.name))
+            live = Live(
+                self._engine,
+                _policy(config),
+                Node(config.node.name),
+                _edge(config.edge),
+            )
             # Outlives the streams: their end is told too.
             self.webhooks = await stack.enter_async_context(
                 Webhooks(config.webhook, live.events)
@@ -115,6 +125,8 @@ class Server:
                 runner, self._http, ssl_context=context, backlog=BACKLOG
             ).start()
             _warn_of_strangers(config)
+            _begin_cascades(live, config.stream)
+            background.spawn(network.watch, live.retry_cascades)
             # Run first when the stack unwinds.
             stack.callback(live.refuse_work)
             self._stack = stack.pop_all()
@@ -199,6 +211,34 @@ async def _wait(server: Server, stop: asyncio.Event) -> int:
         return 1
     logger.info("stopping")
     return 0
+
+
+def _edge(settings: EdgeSettings) -> Edge | None:
+    """What fetches streams for viewers, None where nothing does.
+
+    Raises:
+        ConfigError: a URL is too long with a long name in it.
+    """
+    origins = [Origin(o.url, o.token.get_secret_value()) for o in settings.origins]
+    try:
+        return Edge(origins, settings.close_after) if origins else None
+    except InvalidRemote as error:
+        raise ConfigError(f"edge.origins: {error}") from None
+
+
+def _begin_cascades(live: Live, streams: Mapping[str, DeclaredStream]) -> None:
+    """Have streams pulled and pushed as the configuration wants it."""
+    for name, declared in streams.items():
+        close_after = declared.on_demand_close_after if declared.on_demand else None
+        sources = _remotes(declared.sources)
+        if sources:
+            live.configure_cascade(name, Role.PUBLISH, sources, close_after)
+        for target in _remotes(declared.targets):
+            live.configure_cascade(name, Role.SUBSCRIBE, (target,))
+
+
+def _remotes(servers: Iterable[RemoteServer]) -> tuple[Remote, ...]:
+    return tuple(Remote.parse(s.url, s.token.get_secret_value()) for s in servers)
 
 
 def _policy(config: Config) -> Policy:

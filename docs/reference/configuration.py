@@ -17,10 +17,12 @@ from pydantic_core import PydanticUndefined
 from live777py.config import (
     ENVIRONMENT_PREFIX,
     Config,
+    DeclaredStream,
     EventName,
     IceServer,
     IceUrl,
     Origin,
+    RemoteServer,
     Section,
     StaticToken,
     StreamStrategy,
@@ -46,7 +48,9 @@ PAGE_HEAD = """\
 `-c FILE` names. What a file does not say is at its default, and
 [`config/live777.toml`](../../config/live777.toml) is a file that says it all. Over the file
 goes the environment: `LIVE777_HTTP__LISTEN=127.0.0.1:8080` overrides `[http] listen`. Lists
-are separated by commas: `LIVE777_WEBRTC__ADDRESSES=127.0.0.1,::1`.
+are separated by commas: `LIVE777_WEBRTC__ADDRESSES=127.0.0.1,::1`. So are URLs of servers
+(`LIVE777_EDGE__ORIGINS=http://a:7777,http://b:7777`); with tokens their list is one TOML value:
+`LIVE777_EDGE__ORIGINS='[{url = "http://a:7777", token = "…"}]'`.
 
 `LIVE777_CACHE` is no key: it names the directory for the compiled data plane, without it
 `live777py` in `$XDG_CACHE_HOME` or `~/.cache`.
@@ -74,12 +78,24 @@ Each URL is a table `[[webhook]]`. As a variable the whole list is one TOML valu
 
 STREAM_PAGE = """\
 Each stream is a table `[stream.NAME]`; it exists as long as the server, can be neither created nor
-deleted by the API, and stays when its last session ends. What `[stream.NAME.strategy]` says goes
+deleted by the API, and stays when its last session ends. Pulls and pushes of the configuration,
+[`sources` and `targets`](../howto/cascade.md), go on as long as the server too.
+"""
+
+STRATEGY_PAGE = """\
+What `[stream.NAME.strategy]` says goes
 for that stream instead of `[strategy]`; there, a stream that is to be deleted only loses its
 sessions.
 """
 
 STREAM_EXAMPLE = {
+    "sources": '["http://a:7777/whep/cam", {url = "https://b/whep/cam", token = "secret"}]',
+    "targets": '["http://c:7777/whip/cam"]',
+    "on_demand": "true",
+    "on_demand_close_after": '"10s"',
+}
+
+STRATEGY_EXAMPLE = {
     "each_stream_max_sub": "100",
     "auto_delete_whip": "60000",
     "auto_delete_whep": "60000",
@@ -150,7 +166,11 @@ def page() -> str:
         f"## [[webhook]]\n\n{_first_line(Webhook)}\n\n{WEBHOOK_PAGE}\n{_table(None, Webhook)}"
     )
     parts.append(
-        f"## [stream.NAME.strategy]\n\n{_first_line(StreamStrategy)}\n\n{STREAM_PAGE}\n"
+        f"## [stream.NAME]\n\n{_first_line(DeclaredStream)}\n\n{STREAM_PAGE}\n"
+        f"{_table(None, DeclaredStream)}"
+    )
+    parts.append(
+        f"## [stream.NAME.strategy]\n\n{_first_line(StreamStrategy)}\n\n{STRATEGY_PAGE}\n"
         f"{_table(None, StreamStrategy)}"
     )
     return "\n".join(parts)
@@ -205,17 +225,27 @@ def _sample_stream() -> str:
     lines = [
         f"# {Config.model_fields['stream'].description}",
         "[stream]",
-        "# For each stream, with those keys that differ from [strategy]:",
+        "# For each stream:",
+        "# [stream.cam]",
+    ]
+    for key, inner in DeclaredStream.model_fields.items():
+        if key in STREAM_EXAMPLE:
+            lines += [f"# # {inner.description}", f"# {key} = {STREAM_EXAMPLE[key]}"]
+    lines += [
+        "# And with those keys that differ from [strategy]:",
         "# [stream.cam.strategy]",
     ]
     for key, inner in StreamStrategy.model_fields.items():
-        lines += [f"# # {inner.description}", f"# {key} = {STREAM_EXAMPLE[key]}"]
+        lines += [f"# # {inner.description}", f"# {key} = {STRATEGY_EXAMPLE[key]}"]
     return "\n".join(lines) + "\n"
 
 
 def _table(name: str | None, section: type[Section]) -> str:
     rows = ["| Key | Type | Default | Meaning |", "| --- | --- | --- | --- |"]
     for key, field in section.model_fields.items():
+        if isinstance(field.default, Section):
+            # It has a table of its own.
+            continue
         default = _default(field)
         meaning = field.description or ""
         if name is not None:
@@ -254,6 +284,7 @@ def _list_type(annotation: object) -> str:
         EventName: "list of events",
         IceUrl: "list of URLs",
         Origin: "list of origins",
+        RemoteServer: "list of URLs",
         StaticToken: "list of texts",
     }.get(element, "list of addresses")
 

@@ -133,11 +133,13 @@ class Caller:
         await self._admit(Role.PUBLISH, name)
         return await self.live.publish(name, offer, via)
 
-    async def subscribe(self, name: str, offer: str | None, via: str = "") -> Answered:
+    async def subscribe(
+        self, name: str, offer: str | None, via: str = "", *, may_wait: bool = True
+    ) -> Answered:
         """Begin a viewer's session."""
         self.grant.require(Right.SUBSCRIBE, name)
         await self._admit(Role.SUBSCRIBE, name)
-        return await self.live.subscribe(name, offer, via)
+        return await self.live.subscribe(name, offer, via, may_wait=may_wait)
 
     def accept(self, name: str, session_id: str, answer: str) -> None:
         """Answer an offer of ours."""

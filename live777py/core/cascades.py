@@ -1,35 +1,31 @@
-"""Cascades: wishes to have a stream pulled from another server, or pushed to one.
+"""Cascades: wishes to have a stream pulled from other servers, or pushed to one.
 
 A wish outlives its connection: what is lost or refused is tried again until the wish is deleted,
-or its stream. The first attempt is its caller's: when that fails, there is no wish.
+or its stream. Where somebody asked for it, the first attempt is theirs: when that fails, there is
+no wish.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
-from live777py.aio.backoff import Backoff
 from live777py.aio.scope import TaskScope
-from live777py.core.model import (
-    NO_TRAFFIC,
-    Cascade,
-    CascadeId,
-    CascadeInfo,
-    CascadeState,
-    Role,
-)
-from live777py.core.ports import Ending, PeerGone
+from live777py.core.edge import Edge
+from live777py.core.model import CascadeId, CascadeInfo, Role
+from live777py.core.ports import PeerGone
 from live777py.core.remote import Remote
-from live777py.core.stream import Session, Stream, now_ms
+from live777py.core.stream import Session, Stream
+from live777py.core.wish import MEMORY, NO_MEDIA, Wish
 from live777py.errors import (
     AlreadyPublishing,
     AtCapacity,
+    CascadeConfigured,
     CascadeNotFound,
     LiveError,
+    NotPublished,
     PullExists,
     StreamNotFound,
 )
@@ -37,115 +33,16 @@ from live777py.log import session_logger
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for which a connection must have lasted to count as a success: what breaks at once,
-#: again and again, is tried less and less often.
-STABLE = 10.0
-
-#: The longest that another server may ask us to wait.
-MAX_RETRY_AFTER = 300.0
-
-
-#: Cascades of a node, those that wait among them.
+#: Cascades of a node that somebody asked for, those that wait among them.
 MAX_CASCADES = 1024
 
+#: Seconds between two looks at what tells nobody: whether media comes, or there is any to push.
+LOOK = 1.0
 
-class Wish:
-    """One cascade.
+#: The same, where somebody is connected who will probably send something.
+SOON = 0.1
 
-    Attributes:
-        session: the current one, also while it is being opened.
-        has_ended: set when nothing of it is left.
-    """
-
-    def __init__(self, stream: Stream, role: Role, remote: Remote) -> None:
-        self.id = CascadeId(secrets.token_hex(16))
-        self.stream = stream
-        self.role = role
-        self.remote = remote
-        self.session: Session | None = None
-        self.has_ended = asyncio.Event()
-        self.is_stopped = False
-        self.backoff = Backoff()
-        self._created_at = now_ms()
-        self._state = CascadeState.CONNECTING
-        self._since = self._created_at
-        self._attempts = 0
-        self._error = ""
-        self._passed = NO_TRAFFIC
-        self._wake = asyncio.Event()
-
-    @property
-    def cascade(self) -> Cascade:
-        """What is shown of where it leads, before there is a session."""
-        if self.role is Role.PUBLISH:
-            return Cascade(source_url=self.remote.shown)
-        return Cascade(target_url=self.remote.shown)
-
-    def info(self) -> CascadeInfo:
-        """A snapshot."""
-        session = self.session
-        traffic = self._passed
-        if session is not None:
-            traffic = replace(traffic + session.peer.traffic, round_trip=None)
-        return CascadeInfo(
-            id=self.id,
-            stream=self.stream.name,
-            cascade=(session and session.cascade) or self.cascade,
-            state=self._state,
-            created_at=self._created_at,
-            since=self._since,
-            attempts=self._attempts,
-            error=self._error,
-            session=None if session is None else session.id,
-            traffic=traffic,
-        )
-
-    def attempt(self, session: Session) -> None:
-        """A session is about to be opened."""
-        self.session = session
-        self._attempts += 1
-        self._enter(CascadeState.CONNECTING)
-
-    def connected(self, session: Session) -> None:
-        """Media can flow."""
-        if session is self.session:
-            self._attempts = 0
-            self._enter(CascadeState.CONNECTED)
-
-    def lost(self, reason: str) -> None:
-        """The attempt has failed, or the connection has ended."""
-        if self.session is not None:
-            self._passed += replace(self.session.peer.traffic, bitrate=0)
-        self.session = None
-        self._error = reason
-        self._wake.clear()
-        self._enter(CascadeState.WAITING)
-
-    def stop(self, reason: str, cause: str) -> None:
-        """End it, whatever it is doing."""
-        self.is_stopped = True
-        self._wake.set()
-        if self.session is not None:
-            self.session.peer.end(reason, cause)
-
-    def wake(self) -> None:
-        """What it waits for may be there now: try again at once."""
-        self.backoff.reset()
-        self._wake.set()
-
-    async def rest(self, retry_after: float) -> None:
-        """Wait until it is time for the next attempt."""
-        delay = max(self.backoff.next(), min(retry_after, MAX_RETRY_AFTER))
-        try:
-            async with asyncio.timeout(delay):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
-
-    def _enter(self, state: CascadeState) -> None:
-        if state is not self._state:
-            self._state = state
-            self._since = now_ms()
+WAITS = "%s %s waits: %s"
 
 
 class Cascades:
@@ -158,7 +55,8 @@ class Cascades:
         self,
         scope: TaskScope,
         open_session: Callable[[Wish], Awaitable[Session]],
-        after: Callable[[Stream], None],
+        forgotten: Callable[[Wish], None],
+        edge: Edge | None = None,
     ) -> None:
         """Prepare.
 
@@ -166,12 +64,17 @@ class Cascades:
             scope: owns the tasks, one for each cascade.
             open_session: calls `Wish.attempt`, and returns when the other server has made the
                 session.
-            after: sees to a stream that may have nothing left to stay for.
+            forgotten: sees to a stream that may have nothing left to stay for.
+            edge: where streams are fetched that viewers want, and nobody publishes here.
         """
         self._scope = scope
         self._open = open_session
-        self._after = after
+        self._forgotten = forgotten
         self._wishes: dict[CascadeId, Wish] = {}
+        self._by_stream: dict[Stream, list[Wish]] = {}
+        self._edge = edge
+        self._fetched = 0
+        self._is_closing = False
 
     async def begin(self, stream: Stream, role: Role, remote: Remote) -> CascadeInfo:
         """Make a cascade; returns when the other server has made a session for it.
@@ -181,23 +84,120 @@ class Cascades:
             AtCapacity: there are too many.
             LiveError: the first attempt has failed; then there is no cascade.
         """
-        if role is Role.PUBLISH and stream.pulls:
-            raise PullExists(stream.name)
-        if role is Role.PUBLISH and stream.publisher is not None:
-            raise AlreadyPublishing(stream.name)
-        if len(self._wishes) >= MAX_CASCADES:
+        fetched = self._pull_of(stream)
+        if fetched is not None and fetched.edge is None:
+            fetched = None
+        if role is Role.PUBLISH:
+            if stream.pulls > (fetched is not None):
+                raise PullExists(stream.name)
+            publisher = stream.publisher
+            if publisher is not None and not publisher.makes_room:
+                raise AlreadyPublishing(stream.name)
+        # What viewers have fetched takes no room from the operator's: each such stream has a
+        # session at least, of which there is a bound.
+        if len(self._wishes) - self._fetched >= MAX_CASCADES:
             raise AtCapacity(f"there are {MAX_CASCADES} cascades: delete some first")
-        wish = Wish(stream, role, remote)
+        wish = Wish(stream, role, (remote,))
         # From here on the stream stays, though nobody publishes or watches yet.
-        self._wishes[wish.id] = wish
-        stream.cascades += 1
-        stream.pulls += role is Role.PUBLISH
+        self._add(wish)
         try:
-            return await self._scope.start(self._pursue, wish)
+            if role is Role.PUBLISH and fetched is not None:
+                # What somebody asked for goes before what viewers brought about.
+                fetched.stop("a pull of the stream was asked for", "replaced")
+                await fetched.has_ended.wait()
+            return await self._scope.start(self._asked, wish)
         finally:
-            # A task that was cancelled before its first step has run no line of _pursue.
+            # A task that was cancelled before its first step has run no line of its own.
             if wish.session is None and not wish.info().attempts:
                 self._forget(wish)
+
+    def configure(
+        self,
+        stream: Stream,
+        role: Role,
+        remotes: tuple[Remote, ...],
+        close_after: float | None = None,
+    ) -> None:
+        """Make a cascade of the configuration, which needs no success to stay."""
+        wish = Wish(stream, role, remotes, is_configured=True, close_after=close_after)
+        self._add(wish)
+        self._scope.spawn(self._unasked, wish)
+        wish.watch()
+
+    # What viewers bring about.
+
+    def may_bring(self, name: str, stream: Stream | None) -> bool:
+        """Whether a stream that does not play may come by being asked for.
+
+        Args:
+            name: of the stream.
+            stream: None where there is none of this name.
+
+        Raises:
+            NotAtOrigin, GatewayTimeout: it was asked for a moment ago, and did not come.
+        """
+        if stream is not None:
+            if stream.relay.codecs:
+                return False
+            pull = self._pull_of(stream)
+            if pull is not None:
+                return pull.is_on_demand and not pull.is_stopped
+        if self._edge is None or not self._may_fetch(stream):
+            return False
+        known = self._edge.recall(name, MEMORY)
+        if known is not None:
+            raise known.answer.with_traceback(None)
+        return True
+
+    def is_sought(self, stream: Stream) -> bool:
+        """Whether a stream is there for those alone who want to know whether it comes."""
+        if stream.is_kept or stream.has_audience:
+            return False
+        return any(wish.edge is not None for wish in self._of(stream))
+
+    @contextmanager
+    def seeking(self, stream: Stream) -> Iterator[Awaitable[None]]:
+        """Have a stream, that `may_bring` says may come, brought for one who wants to know.
+
+        What the block gets is to be awaited, and raises why it does not come. The pull lives at
+        least as long as the block.
+        """
+        pull = self._pull_of(stream)
+        if pull is None:
+            if self._edge is None:
+                raise NotPublished(stream.name)
+            pull = self._fetch(stream, self._edge)
+        with pull.seeking() as found:
+            yield found
+
+    def watch(self, stream: Stream) -> None:
+        """Somebody came to a stream or left it."""
+        for wish in self._of(stream):
+            wish.watch()
+        if self._edge is None or stream.pulls or not stream.has_audience:
+            return
+        if self._may_fetch(stream):
+            self._fetch(stream, self._edge)
+
+    def _may_fetch(self, stream: Stream | None) -> bool:
+        is_free = stream is None or stream.publisher is None
+        return is_free and not self._is_closing
+
+    def _fetch(self, stream: Stream, edge: Edge) -> Wish:
+        """Pull a stream from an origin, as long as somebody wants it."""
+        remotes = edge.remotes(stream.name)
+        wish = Wish(
+            stream, Role.PUBLISH, remotes, close_after=edge.close_after, edge=edge
+        )
+        failure = edge.recall(stream.name, MEMORY)
+        if failure is not None:
+            wish.recall(failure)
+        self._add(wish)
+        self._scope.spawn(self._unasked, wish)
+        wish.watch()
+        return wish
+
+    # What is asked of all.
 
     def of(self, stream: str | None = None) -> list[CascadeInfo]:
         """Snapshots of a stream's cascades, or of all, the oldest first."""
@@ -218,33 +218,57 @@ class Cascades:
 
         Raises:
             CascadeNotFound: there is no such cascade of this stream.
+            CascadeConfigured: it is the configuration's.
         """
         wish = self._find(stream, cascade)
+        if wish.is_configured:
+            raise CascadeConfigured(stream)
         wish.stop("the cascade was deleted", "deleted")
         await wish.has_ended.wait()
 
     async def end_all(self, stream: Stream) -> None:
         """Wait for the end of what `stop_all` has stopped."""
-        for wish in [w for w in self._wishes.values() if w.stream is stream]:
+        for wish in tuple(self._of(stream)):
             await wish.has_ended.wait()
+
+    def wake_all(self) -> None:
+        """Try at once whatever waits: there may be another network now."""
+        for wish in self._wishes.values():
+            if wish.is_waiting:
+                wish.wake()
 
     # What `Live` tells.
 
     def stop_all(self, stream: Stream, reason: str, cause: str) -> None:
         """A stream is no more: its cascades end."""
-        for wish in self._wishes.values():
-            if wish.stream is stream:
-                wish.stop(reason, cause)
+        for wish in self._of(stream):
+            wish.stop(reason, cause)
 
     def connected(self, session: Session) -> None:
         """A session of some stream is connected."""
+        for wish in self._of(session.stream):
+            wish.connected(session)
+
+    def refuse(self) -> None:
+        """The node is about to stop: nobody is to wait for an answer."""
+        self._is_closing = True
         for wish in self._wishes.values():
-            if wish.stream is session.stream:
-                wish.connected(session)
-                if session.role is Role.PUBLISH and wish.role is Role.SUBSCRIBE:
-                    wish.wake()
+            wish.refuse()
+
+    def clear(self) -> None:
+        """The scope has closed: forget those whose tasks never ran."""
+        for wish in tuple(self._wishes.values()):
+            self._forget(wish)
 
     # Inside.
+
+    def _of(self, stream: Stream) -> Iterator[Wish]:
+        return iter(self._by_stream.get(stream, ()))
+
+    def _pull_of(self, stream: Stream) -> Wish | None:
+        """What feeds a stream, or would."""
+        pulls = (w for w in self._of(stream) if w.role is Role.PUBLISH)
+        return next(pulls, None)
 
     def _find(self, stream: str, cascade: str) -> Wish:
         wish = self._wishes.get(CascadeId(cascade))
@@ -252,64 +276,110 @@ class Cascades:
             raise CascadeNotFound(stream, cascade)
         return wish
 
+    def _add(self, wish: Wish) -> None:
+        self._wishes[wish.id] = wish
+        self._by_stream.setdefault(wish.stream, []).append(wish)
+        self._fetched += wish.edge is not None
+        wish.stream.cascades += 1
+        wish.stream.pulls += wish.role is Role.PUBLISH
+        wish.stream.is_on_demand |= wish.is_on_demand
+
     def _forget(self, wish: Wish) -> None:
         if self._wishes.pop(wish.id, None) is None:
             return
+        others = self._by_stream[wish.stream]
+        others.remove(wish)
+        if not others:
+            del self._by_stream[wish.stream]
+        self._fetched -= wish.edge is not None
         wish.stream.cascades -= 1
         wish.stream.pulls -= wish.role is Role.PUBLISH
-        wish.has_ended.set()
-        self._after(wish.stream)
+        wish.stream.is_on_demand &= not wish.is_on_demand
+        wish.end()
+        self._forgotten(wish)
 
-    async def _pursue(self, started: Callable[[CascadeInfo], None], wish: Wish) -> None:
-        """The whole life of a cascade."""
-        log = session_logger(logger, wish.stream.name, wish.id)
-        verb = "pull from" if wish.role is Role.PUBLISH else "push to"
+    async def _asked(self, started: Callable[[CascadeInfo], None], wish: Wish) -> None:
+        """A cascade whose first attempt is its caller's."""
         try:
-            session = await self._first(wish)
-            log.info("%s %s begins", verb, wish.remote.shown)
+            wish.choose()
+            try:
+                session = await self._open(wish)
+            except PeerGone as gone:
+                # Its stream was deleted meanwhile.
+                raise StreamNotFound(wish.stream.name) from gone
+            wish.opened()
             started(wish.info())
-            while True:
-                ending, lasted = await _end_of(session)
-                wish.lost(ending.reason)
-                if lasted:
-                    wish.backoff.reset()
-                retry_after = 0.0
-                while not wish.is_stopped:
-                    log.info("%s %s waits: %s", verb, wish.remote.shown, ending.reason)
-                    await wish.rest(retry_after)
-                    if wish.is_stopped:
-                        break
-                    try:
-                        session = await self._open(wish)
-                        break
-                    except (LiveError, PeerGone) as error:
-                        ending = Ending(str(error))
-                        wish.lost(ending.reason)
-                        retry_after = getattr(error, "retry_after", None) or 0.0
-                    except Exception:
-                        # Too many open files, or a bug: a wish outlives both.
-                        log.exception("%s %s failed", verb, wish.remote.shown)
-                        ending = Ending("internal error")
-                        wish.lost(ending.reason)
-                        retry_after = 0.0
-                if wish.is_stopped and wish.session is None:
-                    return
+            await self._pursue(wish, session)
         finally:
-            log.info("%s %s ends", verb, wish.remote.shown)
             self._forget(wish)
 
-    async def _first(self, wish: Wish) -> Session:
-        """The attempt whose failure goes to whoever asked for the cascade."""
+    async def _unasked(self, wish: Wish) -> None:
+        """A cascade that nobody waits for."""
         try:
-            return await self._open(wish)
-        except PeerGone as gone:
-            # Its stream was deleted meanwhile.
-            raise StreamNotFound(wish.stream.name) from gone
+            await self._pursue(wish)
+        finally:
+            self._forget(wish)
 
+    async def _pursue(self, wish: Wish, session: Session | None = None) -> None:
+        """The life of a cascade until it is stopped, or nobody needs it any more."""
+        log = session_logger(logger, wish.stream.name, wish.id)
+        verb = "pull from" if wish.role is Role.PUBLISH else "push to"
+        if session is not None:
+            log.info("%s %s begins", verb, wish.remote.shown)
+        try:
+            while True:
+                if session is not None:
+                    await self._until_lost(wish, session)
+                    session = None
+                    if not wish.is_stopped:
+                        log.info(WAITS, verb, wish.remote.shown, wish.error)
+                elif wish.is_stopped or wish.is_superseded:
+                    return
+                elif not wish.is_wanted:
+                    if wish.edge is not None:
+                        return
+                    wish.idle()
+                    await wish.demand()
+                elif wish.role is Role.SUBSCRIBE and not wish.stream.relay.codecs:
+                    wish.starve()
+                    # What a source sends is known when its media comes.
+                    is_near = wish.stream.connected(Role.PUBLISH) > 0
+                    await wish.pause(SOON if is_near else LOOK)
+                elif wish.must_rest:
+                    await wish.rest()
+                else:
+                    wish.choose()
+                    session = await self._attempt(wish)
+                    if session is None:
+                        log.info(WAITS, verb, wish.remote.shown, wish.error)
+                    else:
+                        log.info("%s %s begins", verb, wish.remote.shown)
+        finally:
+            log.info("%s %s ends", verb, wish.remote.shown)
 
-async def _end_of(session: Session) -> tuple[Ending, bool]:
-    """Wait for a session's end; how it ended, and whether it had lasted."""
-    await session.ended.wait()
-    was_connected = session.connected_at > 0
-    lasted = was_connected and now_ms() - session.connected_at >= STABLE * 1000
-    return session.ending or Ending("it has ended"), lasted
+    async def _attempt(self, wish: Wish) -> Session | None:
+        """A session at the remote whose turn it is, or None."""
+        try:
+            session = await self._open(wish)
+        except (LiveError, PeerGone) as error:
+            wish.failed(error)
+        except Exception:
+            # Too many open files, or a bug: a wish outlives both.
+            logger.exception("a cascade of %r failed", wish.stream.name)
+            wish.failed(LiveError("internal error"))
+        else:
+            wish.opened()
+            return session
+        return None
+
+    async def _until_lost(self, wish: Wish, session: Session) -> None:
+        """Wait for a session's end, or bring it about where nothing comes."""
+        interval = LOOK if len(wish.remotes) > 1 else None
+        while not session.ended.is_set():
+            try:
+                async with asyncio.timeout(interval):
+                    await session.ended.wait()
+            except TimeoutError:
+                if wish.is_silent(session):
+                    session.peer.end(f"no media came for {NO_MEDIA:g} s", "no_media")
+        wish.lost(session)

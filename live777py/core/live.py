@@ -13,7 +13,8 @@ from typing import Self
 
 from live777py.aio.scope import TaskScope
 from live777py.core import life, lineage, paths
-from live777py.core.cascades import Cascades, Wish
+from live777py.core.cascades import Cascades
+from live777py.core.edge import Edge
 from live777py.core.events import Event, Events, EventType
 from live777py.core.model import (
     NO_TALLY,
@@ -31,10 +32,12 @@ from live777py.core.model import (
 from live777py.core.ports import Media
 from live777py.core.remote import Remote
 from live777py.core.stream import Session, Stream, StreamPolicy, now_ms, stream_name
+from live777py.core.wish import Wish
 from live777py.errors import (
     AtCapacity,
     InvalidRemote,
     LiveError,
+    Loop,
     NoLayers,
     NotAViewer,
     NotPublished,
@@ -82,7 +85,11 @@ class Live:
     """
 
     def __init__(
-        self, media: Media, policy: Policy, node: lineage.Node | None = None
+        self,
+        media: Media,
+        policy: Policy,
+        node: lineage.Node | None = None,
+        edge: Edge | None = None,
     ) -> None:
         """Begin.
 
@@ -90,6 +97,7 @@ class Live:
             media: the engine.
             policy: the rules.
             node: what other nodes know this one by; None for one without a name.
+            edge: where streams are fetched that viewers want and nobody publishes here.
         """
         self._media = media
         self._policy = policy
@@ -100,7 +108,7 @@ class Live:
         #: What streams counted that are no more.
         self._past = NO_TALLY
         self._scope = TaskScope()
-        self._cascades = Cascades(self._scope, self._open, self._after)
+        self._cascades = Cascades(self._scope, self._open, self._forgotten, edge)
         self._node = lineage.Node() if node is None else node
         self._closing = False
         self._told = 0
@@ -120,6 +128,7 @@ class Live:
         for session in self._sessions.values():
             session.peer.end("the server is shutting down", "stopped")
         await self._scope.__aexit__(exc_type, exc, traceback)
+        self._cascades.clear()
         for stream in tuple(self._streams.values()):
             self._remove(stream, "the server is shutting down", "stopped")
 
@@ -129,6 +138,7 @@ class Live:
         Whoever reads events is told that there will be no more.
         """
         self._closing = True
+        self._cascades.refuse()
         self.events.end()
 
     @property
@@ -153,24 +163,33 @@ class Live:
             Conflict: the stream has a publisher that does not make room.
             Unavailable: the server is full or about to stop.
         """
-        return await self._begin(Role.PUBLISH, name, offer, lineage.parse(via))
+        checked, path = stream_name(name), lineage.parse(via)
+        self._admit(Role.PUBLISH, checked, path)
+        return await self._begin(self._attach(Role.PUBLISH, checked), offer, path)
 
-    async def subscribe(self, name: str, offer: str | None, via: str = "") -> Answered:
+    async def subscribe(
+        self, name: str, offer: str | None, via: str = "", *, may_wait: bool = True
+    ) -> Answered:
         """Answer a viewer's offer, or make one for it, and keep its session until it ends.
 
         Args:
             name: of the stream.
             offer: None where the client wants ours, to be answered by `accept` within 30 s.
             via: to whom the media goes, if a node pulls it.
+            may_wait: whether the viewer wants to wait for a publisher, where it may.
 
         Raises:
             Loop: the stream's media comes from there.
             Invalid: the name or the offer cannot be used, or no codec is in common.
             StreamNotFound: there is no such stream and the policy does not create it.
-            NotPublished: nobody publishes, and the policy does not let viewers wait.
+            NotPublished: nobody publishes, and the viewer may not or will not wait.
+            NotAtOrigin, GatewayTimeout: likewise, nor is it to be had elsewhere.
             Unavailable: the server or the stream is full, or the server is about to stop.
         """
-        return await self._begin(Role.SUBSCRIBE, name, offer, lineage.parse(via))
+        checked, path = stream_name(name), lineage.parse(via)
+        self._admit(Role.SUBSCRIBE, checked, path)
+        session = await self._seat(checked, may_wait, path)
+        return await self._begin(session, offer, path)
 
     def accept(self, name: str, session_id: str, answer: str) -> None:
         """Take a viewer's answer to our offer.
@@ -316,11 +335,33 @@ class Live:
         finally:
             # One that was made for a pull which was refused at once.
             self._after(stream)
-        if role is Role.SUBSCRIBE and self._policy.push_ends_viewers:
-            for viewer in tuple(stream.viewers.values()):
-                if viewer.remote is None:
-                    viewer.peer.end("the stream is pushed to another server", "pushed")
         return info
+
+    def configure_cascade(
+        self,
+        name: str,
+        role: Role,
+        remotes: tuple[Remote, ...],
+        close_after: float | None = None,
+    ) -> None:
+        """Have a stream of the configuration pulled or pushed as long as the node lives.
+
+        Args:
+            name: of the stream, which `provision` has made.
+            role: PUBLISH to have it pulled, from the first of the remotes that has it;
+                SUBSCRIBE to have it pushed.
+            remotes: at least one.
+            close_after: of a pull that is there for viewers only: seconds for which it goes on
+                without one.
+
+        Raises:
+            StreamNotFound: there is no such stream.
+        """
+        self._cascades.configure(self._stream(name), role, remotes, close_after)
+
+    def retry_cascades(self) -> None:
+        """Try at once what waits for its next attempt: the network may have changed."""
+        self._cascades.wake_all()
 
     def cascades(self, name: str | None = None) -> list[CascadeInfo]:
         """The cascades of a stream, or of all; none for a stream that does not exist."""
@@ -339,6 +380,7 @@ class Live:
 
         Raises:
             CascadeNotFound: it was deleted, or never was one of this stream.
+            CascadeConfigured: the configuration asked for it.
         """
         await self._cascades.end(name, cascade_id)
 
@@ -425,16 +467,17 @@ class Live:
     def _oldest(self) -> int:
         return now_ms() - round(self._policy.list_ended * 1000)
 
-    async def _begin(
-        self, role: Role, name: str, offer: str | None, path: lineage.Path
-    ) -> Answered:
-        checked = stream_name(name)
-        stream = self._streams.get(checked)
-        own = (self._node.entry(checked),) if stream is None else stream.path
+    def _admit(self, role: Role, name: StreamName, path: lineage.Path) -> None:
+        """Refuse a node that would feed itself."""
+        stream = self._streams.get(name)
+        own = (self._node.entry(name),) if stream is None else stream.path
         paths.admit(role, own, path)
-        # From here to scope.start there is no await: the place in the stream is taken before
+
+    async def _begin(
+        self, session: Session, offer: str | None, path: lineage.Path
+    ) -> Answered:
+        # From _attach to scope.start there is no await: the place in the stream is taken before
         # anybody else can run, and _run gives it back however it ends.
-        session = self._attach(role, checked)
         session.path = path
         sdp = await self._start(session, offer)
         via = lineage.encode(session.stream.path) if path else ""
@@ -450,20 +493,60 @@ class Live:
 
     async def _open(self, wish: Wish) -> Session:
         """A session at another server, as `Cascades` wants it."""
+        stream = wish.stream
+        if wish.role is Role.SUBSCRIBE:
+            return await self._open_by(wish, stream.path)
+        try:
+            return await self._open_by(wish, stream.downstream)
+        except Loop as loop:
+            # Whoever waits here for its own stream is not to keep others from theirs.
+            if not stream.held.refuse(loop):
+                raise
+            return await self._open_by(wish, (stream.entry,))
+
+    async def _open_by(self, wish: Wish, path: lineage.Path) -> Session:
+        """The same; a node is told where the media comes from, or to whom it goes."""
         self._check_room()
         if wish.stream.is_removed:
             raise StreamNotFound(wish.stream.name)
-        # Who pulls says to whom the media goes, who pushes where it comes from.
-        is_pull = wish.role is Role.PUBLISH
-        path = (wish.stream.entry,) if is_pull else wish.stream.path
-        remote = replace(wish.remote, via=lineage.encode(path))
-        session = wish.stream.attach_remote(wish.role, remote)
+        via = lineage.encode(path)
+        remote = replace(wish.remote, via=via, may_wait=wish.may_wait)
+        session = wish.stream.attach_remote(
+            wish.role, remote, makes_room=wish.edge is not None
+        )
         self._sessions[session.id] = session
         session.cascade = wish.cascade
         wish.attempt(session)
         self._after(session.stream)
         await self._start(session, None)
+        if wish.role is Role.SUBSCRIBE and self._policy.push_ends_viewers:
+            for viewer in tuple(wish.stream.viewers.values()):
+                if viewer.remote is None:
+                    viewer.peer.end("the stream is pushed to another server", "pushed")
         return session
+
+    async def _seat(
+        self, name: StreamName, may_wait: bool, path: lineage.Path
+    ) -> Session:
+        """A viewer's place, in time where the stream has to be fetched first.
+
+        Who may wait takes a place at once, and `_after` sees to the rest. Others are to be told
+        whether the stream is there.
+        """
+        stream = self._streams.get(name)
+        policy = self._policy.stream if stream is None else stream.policy
+        may_wait &= not policy.refuse_waiting
+        # One that is there only because it was asked for may turn out not to be there.
+        is_there = stream is not None and not self._cascades.is_sought(stream)
+        may_wait &= is_there or self._policy.create_on_watch
+        if may_wait or not self._cascades.may_bring(name, stream):
+            return self._attach(Role.SUBSCRIBE, name, may_wait)
+        self._check_room()
+        if stream is None:
+            stream = self._create(name, policy)
+        with self._cascades.seeking(stream) as found:
+            await stream.held.hold(path, found)
+            return self._attach(Role.SUBSCRIBE, name, may_wait=True)
 
     def _check_room(self) -> None:
         if self._closing:
@@ -474,14 +557,15 @@ class Live:
                 "[webrtc] max_sessions allows"
             )
 
-    def _attach(self, role: Role, name: StreamName) -> Session:
+    def _attach(self, role: Role, name: StreamName, may_wait: bool = True) -> Session:
+        """A place in a stream, which is made where there is none and there may be one."""
         self._check_room()
         stream = self._streams.get(name)
         if stream is None:
-            self._may_create(role, name)
+            self._may_create(role, name, may_wait)
             stream = self._create(name, self._policy.stream)
         try:
-            session = stream.attach(role)
+            session = stream.attach(role, may_wait)
         except LiveError:
             self._after(stream)
             raise
@@ -489,7 +573,7 @@ class Live:
         self._after(stream)
         return session
 
-    def _may_create(self, role: Role, name: StreamName) -> None:
+    def _may_create(self, role: Role, name: StreamName, may_wait: bool) -> None:
         """Make sure that an unknown name becomes a stream for a session of this role."""
         if role is Role.PUBLISH:
             creates = self._policy.create_on_publish
@@ -497,7 +581,7 @@ class Live:
             creates = self._policy.create_on_watch
         if not creates:
             raise StreamNotFound(name)
-        if role is Role.SUBSCRIBE and self._policy.stream.refuse_waiting:
+        if not may_wait:
             # As a stream that is there would answer; an empty one is of no use to anybody.
             raise NotPublished(name)
 
@@ -554,6 +638,7 @@ class Live:
                 self._past += stream.tally()
                 stream.relay.close()
             return
+        self._cascades.watch(stream)
         stream.tell_path()
         if stream.timer is not None:
             stream.timer.cancel()
@@ -563,8 +648,16 @@ class Live:
             loop = asyncio.get_running_loop()
             delay = max(0.0, deadline - time.monotonic())
             stream.timer = loop.call_later(delay, self._expire, stream)
-        elif stream.is_idle and not (stream.is_kept or stream.cascades):
+        elif stream.is_unwanted:
             self._remove(stream, "its last session has ended", "ended")
+
+    def _forgotten(self, wish: Wish) -> None:
+        """A cascade is no more."""
+        stream = wish.stream
+        self._after(stream)
+        if wish.edge is not None and stream.is_unwanted:
+            # Whatever time the policy gives to streams: this one was its viewers' alone.
+            self._remove(stream, "its last viewer has left", "ended")
 
     def _expire(self, stream: Stream) -> None:
         """A stream was without a publisher or without viewers for as long as it may be."""

@@ -57,6 +57,8 @@ class CascadeState(enum.Enum):
     CONNECTED = "connected"
     #: It was lost or refused, and is tried again after a while.
     WAITING = "waiting"
+    #: It is wanted only while somebody watches, and nobody does.
+    IDLE = "idle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,9 @@ class CascadeInfo:
         attempts: to connect, since it last was connected.
         error: why the latest attempt failed or the connection was lost; "" for never.
         session: of this node, None while there is none.
+        sources: all URLs that may be pulled from, where there are several.
+        is_configured: it ends with the node only.
+        is_on_demand: there is a session only while somebody watches.
         traffic: of all its sessions.
     """
 
@@ -131,6 +136,9 @@ class CascadeInfo:
     attempts: int
     error: str
     session: SessionId | None
+    sources: tuple[str, ...] = ()
+    is_configured: bool = False
+    is_on_demand: bool = False
     traffic: Traffic = NO_TRAFFIC
 
 
@@ -155,6 +163,7 @@ class StreamInfo:
 
     Attributes:
         is_provisioned: it was declared in the configuration.
+        is_on_demand: it is pulled from elsewhere, only while somebody watches.
     """
 
     name: StreamName
@@ -163,6 +172,7 @@ class StreamInfo:
     subscribe: SideInfo
     codecs: tuple[Codec, ...]
     is_provisioned: bool = False
+    is_on_demand: bool = False
 
 
 @dataclass(frozen=True, slots=True)

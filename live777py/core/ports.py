@@ -157,6 +157,10 @@ class RemotePeer(Peer, Protocol):
     server too.
     """
 
+    @property
+    def media_silence(self) -> float:
+        """Seconds since media came from the other server, or it was connected; 0 for a push."""
+
     async def open(self) -> Opened:
         """Make the session at the other server, in a bounded time.
 

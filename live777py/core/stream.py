@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from live777py.core.lineage import Entry, Node, Path
+from live777py.core.held import HeldRequests
+from live777py.core.lineage import MAX_HOPS, Entry, Node, Path
 from live777py.core.model import (
     NO_TRAFFIC,
     Cascade,
@@ -110,6 +111,7 @@ class Session:
         viewer: the peer of a viewer, None for a publisher's.
         awaits_answer: the offer was ours, and the client has not answered it yet.
         remote: the peer of a session that we opened at another server.
+        makes_room: it publishes only until somebody else does.
         path: where the other side is a node: of a publisher, where its media comes from; of a
             viewer, to whom it goes.
         connected_at: when it was connected, 0 if it never was.
@@ -126,6 +128,7 @@ class Session:
     created_at: Milliseconds = field(default_factory=now_ms)
     cascade: Cascade | None = None
     remote: RemotePeer | None = None
+    makes_room: bool = False
     path: Path = ()
     connected_at: Milliseconds = 0
     ending: Ending | None = None
@@ -218,7 +221,9 @@ class Stream:
         cascades: how many wishes there are to have it pulled or pushed; while there is one the
             stream stays.
         pulls: how many of them are to have it pulled.
+        is_on_demand: it is pulled only while somebody watches.
         is_removed: it has no name any more, only sessions that are about to end.
+        held: requests of nodes that wait for what is being pulled.
         timer: of `Live`, for when the stream is due to end by itself.
     """
 
@@ -234,6 +239,7 @@ class Stream:
     ) -> None:
         self.name = name
         self.entry = Node().entry(name) if entry is None else entry
+        self.held = HeldRequests()
         self._told_path: Path = (self.entry,)
         self.relay = relay
         self.policy = policy
@@ -243,6 +249,7 @@ class Stream:
         self.is_removed = False
         self.cascades = 0
         self.pulls = 0
+        self.is_on_demand = False
         self.timer: asyncio.TimerHandle | None = None
         self.publisher: Session | None = None
         self.successor: Session | None = None
@@ -256,6 +263,17 @@ class Stream:
     def is_idle(self) -> bool:
         """Nobody publishes, nobody watches, and nobody is about to leave."""
         return self.publisher is None and not self.viewers and not self.displaced
+
+    @property
+    def is_unwanted(self) -> bool:
+        """Whether it has a name still, and nobody that needs it."""
+        kept = self.is_removed or self.is_kept or self.cascades
+        return self.is_idle and not kept
+
+    @property
+    def has_audience(self) -> bool:
+        """Whether anybody watches but servers to which it is pushed."""
+        return any(viewer.remote is None for viewer in self.viewers.values())
 
     @property
     def publishers(self) -> list[Session]:
@@ -284,33 +302,50 @@ class Stream:
                     self._published,
                     None if self.pulls else self.policy.delete_unpublished,
                 ),
-                (self._watched, self.policy.delete_unwatched),
+                # What the configuration wants pulled would only be pulled again.
+                (
+                    self._watched,
+                    None
+                    if self.is_provisioned and self.pulls
+                    else self.policy.delete_unwatched,
+                ),
             )
             if side.empty_since is not None and patience is not None
         ]
         return min(due, default=None)
 
-    def attach(self, role: Role) -> Session:
+    def attach(self, role: Role, may_wait: bool = True) -> Session:
         """Take a place for a new session; atomic, so that of two publishers one wins.
+
+        Args:
+            role: which side of the stream.
+            may_wait: whether a viewer may wait for a publisher.
 
         Raises:
             AlreadyPublishing: somebody publishes, or is about to.
             TakeoverPending: somebody else is about to take the place of a dead publisher.
-            NotPublished: the policy refuses viewers while nobody publishes.
+            NotPublished: nobody publishes, and the viewer may not wait.
             AtCapacity: the stream has as many viewers as it may have.
         """
         if self.is_provisioned and self.is_idle:
             self.stand_by()
         if role is Role.PUBLISH:
             return self._attach_publisher()
-        if self.policy.refuse_waiting and not self.relay.codecs:
+        if not (may_wait or self.relay.codecs):
             raise NotPublished(self.name)
         self._check_room()
         viewer = self.relay.viewer()
         return self._add_viewer(Session(role, self, viewer, viewer))
 
-    def attach_remote(self, role: Role, remote: Remote) -> Session:
+    def attach_remote(
+        self, role: Role, remote: Remote, *, makes_room: bool = False
+    ) -> Session:
         """Take a place for a session that we open at another server.
+
+        Args:
+            role: which side of the stream.
+            remote: where it is opened.
+            makes_room: whether the next publisher takes its place.
 
         Raises:
             AlreadyPublishing: somebody publishes; such a session takes nobody's place.
@@ -322,7 +357,9 @@ class Stream:
             if self.publisher is not None:
                 raise AlreadyPublishing(self.name)
             peer = self.relay.source(remote)
-            self.publisher = Session(role, self, peer, remote=peer)
+            self.publisher = Session(
+                role, self, peer, remote=peer, makes_room=makes_room
+            )
             self._published.occupy()
             return self.publisher
         self._check_room()
@@ -346,7 +383,8 @@ class Stream:
             self.publisher = Session(Role.PUBLISH, self, self.relay.publisher())
             self._published.occupy()
             return self.publisher
-        if not (self.policy.replace_publisher or self.publisher.is_dead):
+        first = self.publisher
+        if not (self.policy.replace_publisher or first.is_dead or first.makes_room):
             raise AlreadyPublishing(self.name)
         if self.successor is not None:
             if not self.policy.replace_publisher:
@@ -361,6 +399,11 @@ class Stream:
         """Where its media comes from, or will come from: this stream stands last."""
         upstream = () if self.publisher is None else self.publisher.path
         return (*upstream, self.entry)
+
+    @property
+    def downstream(self) -> Path:
+        """For whom it is pulled: this stream first, then the nodes whose requests are held."""
+        return tuple(dict.fromkeys((self.entry, *self.held.path)))[:MAX_HOPS]
 
     def tell_path(self) -> None:
         """Tell the nodes that watch where the media comes from, if that has changed."""
@@ -446,4 +489,5 @@ class Stream:
             subscribe=self._watched.info(list(self.viewers.values()), oldest),
             codecs=tuple(self.relay.codecs.values()),
             is_provisioned=self.is_provisioned,
+            is_on_demand=self.is_on_demand,
         )

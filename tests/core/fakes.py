@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -51,6 +51,8 @@ class FakePeer:
         self._connected = asyncio.Event()
         self._ended = asyncio.Event()
         self._ending: Ending | None = None
+        #: Whose codecs are known while this one is connected.
+        self.relay: FakeRelay | None = None
 
     async def __aenter__(self) -> Self:
         self.entered = True
@@ -62,6 +64,8 @@ class FakePeer:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self.relay is not None and self.relay.feeder is self:
+            self.relay.feeder, self.relay.codecs = None, {}
         await self.may_leave.wait()
         self.state = PeerState.CLOSED
         self.left = True
@@ -112,6 +116,9 @@ class FakePeer:
     def connect(self) -> None:
         """The media connects."""
         self.state = PeerState.CONNECTED
+        if self.relay is not None:
+            self.relay.feeder = self
+            self.relay.codecs = self.relay.codecs or {"audio": OPUS}
         self._connected.set()
 
     async def connected(self) -> None:
@@ -130,18 +137,50 @@ class FakePeer:
         self._connected.set()
 
 
-class FakeRemotePeer(FakePeer):
-    """The other server accepts at once, unless there is an error."""
+class FakeServers:
+    """Other servers, all of which accept everything at once, unless told otherwise."""
 
-    def __init__(self, remote: Remote, path: Path = ()) -> None:
+    def __init__(self) -> None:
+        #: What is refused, by URL.
+        self.refusals: dict[str, Exception] = {}
+        #: Cleared where they are to take their time.
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        #: What they were asked for, in this order.
+        self.asked: list[Remote] = []
+
+    @property
+    def urls(self) -> list[str]:
+        return [remote.url for remote in self.asked]
+
+
+class FakeRemotePeer(FakePeer):
+    """A session at one of the other servers."""
+
+    def __init__(
+        self, remote: Remote, path: Path = (), servers: FakeServers | None = None
+    ) -> None:
         super().__init__()
         self.remote = remote
+        self.servers = servers or FakeServers()
+        self.media_silence = 0.0
         #: What a server that is a node answers.
         self.path = path
 
     async def open(self) -> Opened:
-        if self.error is not None:
-            raise self.error
+        self.servers.asked.append(self.remote)
+        answered = asyncio.ensure_future(self.servers.may_answer.wait())
+        ended = asyncio.ensure_future(self._ended.wait())
+        try:
+            await asyncio.wait([answered, ended], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            answered.cancel()
+            ended.cancel()
+        if self._ending is not None:
+            raise PeerGone(*self._ending)
+        refusal = self.error or self.servers.refusals.get(self.remote.url)
+        if refusal is not None:
+            raise refusal
         self.state = PeerState.CONNECTING
         return Opened("http://hidden@there/session/x?hidden", self.path)
 
@@ -149,24 +188,30 @@ class FakeRemotePeer(FakePeer):
 class FakeRelay:
     """Tracks of a stream that carry nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, servers: FakeServers | None = None) -> None:
+        self.servers = servers or FakeServers()
         self.codecs: Mapping[Kind, Codec] = {}
+        self.feeder: FakePeer | None = None
         self.peers: list[FakePeer] = []
         self.error: Exception | None = None
         self.path: Path = ()
         self.closed = False
 
     def publisher(self) -> FakePeer:
-        return self._peer()
+        peer = self._peer()
+        peer.relay = self
+        return peer
 
     def viewer(self) -> FakePeer:
         return self._peer()
 
     def source(self, remote: Remote) -> FakeRemotePeer:
-        return self._add(FakeRemotePeer(remote, self.path))
+        peer = self._add(FakeRemotePeer(remote, self.path, self.servers))
+        peer.relay = self
+        return peer
 
     def sink(self, remote: Remote) -> FakeRemotePeer:
-        return self._add(FakeRemotePeer(remote, self.path))
+        return self._add(FakeRemotePeer(remote, self.path, self.servers))
 
     def _peer(self) -> FakePeer:
         return self._add(FakePeer())
@@ -185,6 +230,7 @@ class FakeMedia:
 
     def __init__(self) -> None:
         self.relays: dict[str, FakeRelay] = {}
+        self.servers = FakeServers()
         self.error: Exception | None = None
         self.path: Path = ()
         self.full = False
@@ -196,8 +242,17 @@ class FakeMedia:
     def relay(self, name: str) -> FakeRelay:
         if self.full:
             raise AtCapacity("no track left")
-        relay = FakeRelay()
+        relay = FakeRelay(self.servers)
         relay.error = self.error
         relay.path = self.path
         self.relays[name] = relay
         return relay
+
+
+async def caught(waiting: Awaitable[object]) -> Exception | None:
+    """What is raised, if anything."""
+    try:
+        await waiting
+    except Exception as error:
+        return error
+    return None

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 
 import pytest
 
-from live777py.aio.backoff import Backoff
 from live777py.core import cascades
 from live777py.core.live import Live, Policy
-from live777py.core.model import Cascade, CascadeInfo, CascadeState, StreamInfo, Traffic
+from live777py.core.model import Cascade, CascadeState, Traffic
 from live777py.core.ports import PeerGone
 from live777py.core.stream import StreamPolicy
 from live777py.errors import (
@@ -24,49 +21,13 @@ from live777py.errors import (
     ShuttingDown,
     StreamNotFound,
 )
-from tests.core.fakes import FakeMedia, FakePeer, FakeRemotePeer
+from tests.core.wishing import connect, live, only, only_stream, peer_of, until
 
 SOURCE = "whep://secret@there/whep/cam"
 TARGET = "http://there/whip/cam"
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cascades, "Backoff", lambda: Backoff(0.001, 0.004))
-
-
-@asynccontextmanager
-async def live(policy: Policy | None = None) -> AsyncIterator[tuple[Live, FakeMedia]]:
-    media = FakeMedia()
-    async with Live(media, policy or Policy()) as node:
-        yield node, media
-
-
-def peer_of(media: FakeMedia, stream: str = "cam") -> FakeRemotePeer:
-    peer = media.relays[stream].peers[-1]
-    assert isinstance(peer, FakeRemotePeer)
-    return peer
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - the fakes tell nobody
-            await asyncio.sleep(0.001)
-
-
-def only(node: Live) -> CascadeInfo:
-    [info] = node.cascades()
-    return info
-
-
-def only_stream(node: Live) -> StreamInfo:
-    [info] = node.streams()
-    return info
-
-
-async def connect(node: Live, peer: FakePeer) -> None:
-    peer.connect()
-    await until(lambda: only(node).state is CascadeState.CONNECTED)
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 async def test_a_pull_is_a_publisher_and_a_push_a_viewer() -> None:

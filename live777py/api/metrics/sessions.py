@@ -34,6 +34,7 @@ CAUSES = (
     "ended",
     "ice_timeout",
     "internal_error",
+    "no_media",
     "not_answered",
     "pushed",
     "replaced",
@@ -41,6 +42,7 @@ CAUSES = (
     "stopped",
     "stream_deleted",
     "stream_expired",
+    "unwatched",
 )
 
 #: The label of a cause that is none of these.

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from live777py import __version__
 from live777py.api.native.watching import EVENT_NAMES
+from live777py.clients.sdp_session import NO_WAIT, WAIT
 from live777py.core.events import EventType
 from live777py.core.model import CascadeState, PeerState, Role
 from live777py.core.stream import MAX_NAME_BYTES
@@ -200,6 +201,12 @@ _CHOSEN: Json = {
     "description": "only these; may be given several times",
     "schema": _list_of(_TEXT),
 }
+_WAIT: Json = {
+    "name": WAIT,
+    "in": "header",
+    "description": f"{NO_WAIT}: where nobody publishes, say so instead of letting me wait",
+    "schema": _TEXT,
+}
 _SESSION_HEADERS = {
     "Location": "the session's URL",
     "ETag": "of its ICE credentials",
@@ -228,7 +235,12 @@ def _endpoints() -> Json:
                 "empty, our offer, to be answered by PATCH within 30 s",
                 "content": {SDP: {"schema": _TEXT}, **_ERROR["content"]},
             }
-            answers[409] = "nobody publishes, and [strategy] idle_whep lets nobody wait"
+            answers[404] = (
+                "there is no such stream, and [strategy] creates none; of an edge: nor "
+                "does an origin have it"
+            )
+            answers[409] = "nobody publishes, and this viewer may or will not wait"
+            answers[504] = "an edge has no answer of its origins"
         paths[f"/{endpoint}/{{stream}}"] = {
             "parameters": [_STREAM],
             "post": _operation(
@@ -236,6 +248,7 @@ def _endpoints() -> Json:
                 f"{what} by an SDP offer",
                 answers,
                 body={SDP: _TEXT},
+                parameters=(_WAIT,) if endpoint == "whep" else (),
                 needs_body=endpoint == "whip",
             ),
             "get": _operation(
@@ -440,7 +453,7 @@ def _cascades() -> Json:
                     422: "JSON of another shape",
                     502: "the other server refused; its status and words are in ours",
                     504: "the other server did not answer",
-                    508: "it would lead back to this very stream",
+                    508: "it would lead back to this very stream; the path is in words",
                 },
                 body={JSON: _ref("NewCascade")},
             ),
@@ -455,7 +468,11 @@ def _cascades() -> Json:
             "delete": _operation(
                 "cascades",
                 "End it, and its session at the other server",
-                {204: "it has ended; viewers stay", 404: gone},
+                {
+                    204: "it has ended; viewers stay",
+                    404: gone,
+                    409: "the configuration asked for it",
+                },
             ),
         },
     }
@@ -571,6 +588,8 @@ def _schemas() -> Json:
             {
                 "id": _TEXT,
                 "stream": _TEXT,
+                "configured": flag,
+                "onDemand": flag,
                 "state": {"enum": [state.value for state in CascadeState]},
                 "createdAt": moment,
                 "since": moment,
@@ -582,6 +601,7 @@ def _schemas() -> Json:
             sourceUrl=_TEXT,
             targetUrl=_TEXT,
             sessionUrl=_TEXT,
+            sources=_list_of(_TEXT),
         ),
         "NewCascade": _object(
             {},

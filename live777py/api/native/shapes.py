@@ -68,6 +68,9 @@ def cascade_info(info: CascadeInfo) -> Json:
         "id": info.id,
         "stream": info.stream,
         **cascade(info.cascade),
+        **({"sources": list(info.sources)} if info.sources else {}),
+        "configured": info.is_configured,
+        "onDemand": info.is_on_demand,
         "state": info.state.value,
         "createdAt": info.created_at,
         "since": info.since,
@@ -98,7 +101,7 @@ def stream(info: StreamInfo) -> Json:
             for codec in info.codecs
         ],
         "provisioned": info.is_provisioned,
-        "onDemand": False,
+        "onDemand": info.is_on_demand,
         "stats": {
             "publish": total(info.publish.traffic),
             "subscribe": total(info.subscribe.traffic),

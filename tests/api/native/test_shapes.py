@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from live777py.api.native.shapes import stream
+from live777py.api.native.shapes import cascade_info, stream
 from live777py.core.model import (
     Cascade,
+    CascadeId,
+    CascadeInfo,
+    CascadeState,
     PeerState,
     SessionId,
     SessionInfo,
@@ -48,3 +51,23 @@ def test_a_stream_has_the_keys_of_live777() -> None:
         ),
     )
     assert stream(info) == golden("native/stream.json")
+
+
+def test_a_cascade_shows_where_it_leads_and_what_became_of_it() -> None:
+    urls = ("https://a.example/whep/cam", "https://b.example/whep/cam")
+    info = CascadeInfo(
+        id=CascadeId("5b1f2a0a60b0deeb66ee572bd369f80c"),
+        stream=StreamName("cam"),
+        cascade=Cascade(urls[1], "", "https://b.example/session/cam/1"),
+        state=CascadeState.CONNECTED,
+        created_at=1719326203854,
+        since=1719326205079,
+        attempts=0,
+        error="https://a.example/whep/cam answered 404",
+        session=SessionId("08c1f2a0a60b0deeb66ee572bd369f80"),
+        sources=urls,
+        is_configured=True,
+        is_on_demand=True,
+        traffic=Traffic(bytes=48211034),
+    )
+    assert cascade_info(info) == golden("native/cascade.json")

@@ -1,0 +1,474 @@
+"""One wish to have a stream pulled from other servers, or pushed to one: what has become of it.
+
+It opens nothing and owns no task: `Cascades` asks it what is next, and tells it what came of that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from live777py.aio.backoff import Backoff
+from live777py.core.edge import Edge, Failure
+from live777py.core.model import (
+    NO_TRAFFIC,
+    Cascade,
+    CascadeId,
+    CascadeInfo,
+    CascadeState,
+    Role,
+)
+from live777py.core.ports import Ending, PeerGone
+from live777py.core.remote import Remote
+from live777py.core.stream import Session, Stream, now_ms
+from live777py.errors import AtCapacity, LiveError, NotPublished, ShuttingDown
+
+#: Seconds for which a connection must have lasted to count as a success: what breaks at once,
+#: again and again, is tried less and less often.
+STABLE = 10.0
+
+#: The longest that another server may ask us to wait.
+MAX_RETRY_AFTER = 300.0
+
+#: Seconds between two attempts for viewers who wait, at most.
+MAX_VIEWERS_WAIT = 5.0
+
+#: Seconds without a media packet after which a source is lost, where there are others.
+NO_MEDIA = 5.0
+
+#: Seconds after which a connection without media has none.
+PROMPT = 1.0
+
+#: Seconds for which a failure answers whoever asks for the same stream.
+MEMORY = 1.0
+
+#: Seconds for which one who asks whether a stream is there waits at most.
+PATIENCE = 10.0
+
+#: What one who asks whether a stream is there is told: why not, or None where it is.
+Verdict = asyncio.Future[LiveError | None]
+
+
+class Wish:
+    """One cascade.
+
+    It has a round of remotes, each of which is tried once; then it rests and begins anew. A wish
+    on demand (one with `close_after`) is wanted only while the stream has an audience, and a
+    little longer; `watch` is to be called whenever that may have changed.
+
+    Attributes:
+        remotes: in the order in which they are tried.
+        remote: the one whose turn it is.
+        may_wait: whether that one may let us wait for a publisher.
+        is_configured: the configuration asked for it, and nobody else ends it.
+        close_after: seconds for which it goes on without viewers; None where it needs none.
+        edge: whose it is where viewers alone asked for it, None elsewhere.
+        session: the current one, also while it is being opened.
+        is_wanted: whether there is to be a session.
+        is_stopped: it ends, whatever it is doing.
+        must_rest: a round is over, and it is not yet time for the next one.
+        has_ended: set when nothing of it is left.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        role: Role,
+        remotes: tuple[Remote, ...],
+        *,
+        is_configured: bool = False,
+        close_after: float | None = None,
+        edge: Edge | None = None,
+    ) -> None:
+        self.id = CascadeId(secrets.token_hex(16))
+        self.stream = stream
+        self.role = role
+        self.remotes = remotes
+        self.remote = remotes[0]
+        self.may_wait = True
+        self.is_configured = is_configured
+        self.close_after = close_after
+        self.edge = edge
+        self.session: Session | None = None
+        self.is_wanted = close_after is None
+        self.is_stopped = False
+        self.must_rest = False
+        self.has_ended = asyncio.Event()
+        self._backoff = self._new_backoff()
+        self._created_at = now_ms()
+        self._state = (
+            CascadeState.IDLE if self.is_on_demand else CascadeState.CONNECTING
+        )
+        self._since = self._created_at
+        self._attempts = 0
+        self._error = ""
+        self._passed = NO_TRAFFIC
+        self._wake = asyncio.Event()
+        self._wanted = asyncio.Event()
+        #: Whose turn is still to come in this round, and what the others said.
+        self._round: list[Remote] = []
+        self._refusals: list[Exception] = []
+        self._retry_after: list[float] = []
+        #: Of the latest round.
+        self._failure: Failure | None = None
+        self._rest_until = 0.0
+        self._verdicts: list[Verdict] = []
+        self._close_timer: asyncio.TimerHandle | None = None
+        #: The session ends since nobody watches.
+        self._is_closing = False
+
+    # What is shown of it.
+
+    @property
+    def is_on_demand(self) -> bool:
+        """Whether it needs somebody who watches."""
+        return self.close_after is not None
+
+    @property
+    def cascade(self) -> Cascade:
+        """What is shown of where it leads, before there is a session."""
+        if self.role is Role.PUBLISH:
+            return Cascade(source_url=self.remote.shown)
+        return Cascade(target_url=self.remote.shown)
+
+    @property
+    def error(self) -> str:
+        """Why the latest attempt failed, or the connection was lost."""
+        return self._error
+
+    def info(self) -> CascadeInfo:
+        """A snapshot."""
+        session = self.session
+        traffic = self._passed
+        if session is not None:
+            traffic = replace(traffic + session.peer.traffic, round_trip=None)
+        return CascadeInfo(
+            id=self.id,
+            stream=self.stream.name,
+            cascade=(session and session.cascade) or self.cascade,
+            state=self._state,
+            created_at=self._created_at,
+            since=self._since,
+            attempts=self._attempts,
+            error=self._error,
+            session=None if session is None else session.id,
+            sources=tuple(r.shown for r in self.remotes) if self._has_others else (),
+            is_configured=self.is_configured,
+            is_on_demand=self.is_on_demand,
+            traffic=traffic,
+        )
+
+    # What becomes of it.
+
+    def choose(self) -> None:
+        """Take the next remote of the round."""
+        if not self._round:
+            self._begin_round()
+        self.remote = self._round.pop(0)
+        self.may_wait = not (
+            self._has_others
+            or self._verdicts
+            or (self.is_on_demand and self.stream.policy.refuse_waiting)
+        )
+
+    def attempt(self, session: Session) -> None:
+        """A session is about to be opened."""
+        self.session = session
+        self._attempts += 1
+        self._enter(CascadeState.CONNECTING)
+
+    def opened(self) -> None:
+        """The other server has made it."""
+        self._failure = None
+        if self.edge is not None:
+            self.edge.answered(self.remote)
+        if not self.may_wait:
+            self._tell(None)
+
+    def connected(self, session: Session) -> None:
+        """Media can flow in a session of the stream."""
+        if session is self.session:
+            self._attempts = 0
+            self._refusals.clear()
+            self._enter(CascadeState.CONNECTED)
+        if session.role is Role.PUBLISH:
+            if self._verdicts:
+                self._look_for_media(session)
+            if self.role is Role.SUBSCRIBE and self.is_waiting:
+                self.wake()
+
+    def failed(self, error: Exception) -> None:
+        """The attempt has come to nothing."""
+        if self.is_stopped:
+            self._wait(str(error))
+            return
+        if self.edge is not None:
+            self.edge.failed(self.remote, error)
+        self._refusals.append(error)
+        self._retry_after.append(getattr(error, "retry_after", None) or 0.0)
+        self._wait(str(error))
+        if self._is_closing:
+            self._restart()
+        elif not self._round:
+            self._end_round()
+
+    def lost(self, session: Session) -> None:
+        """The session has ended."""
+        ending = session.ending or Ending("it has ended")
+        was_connected = session.connected_at > 0
+        self._passed += replace(session.peer.traffic, bitrate=0)
+        self._wait(ending.reason)
+        if self.is_stopped:
+            return
+        if self._is_closing:
+            self._restart()
+            return
+        self._retry_after.append(0.0)
+        if not was_connected:
+            self._refusals.append(PeerGone(*ending))
+        if was_connected and now_ms() - session.connected_at >= STABLE * 1000:
+            self._backoff.reset()
+            if self._has_others:
+                self._begin_round()
+                self._round.sort(key=lambda remote: remote is self.remote)
+        if not self._round:
+            self._end_round()
+        if self._close_timer is not None:
+            # There is nothing left that another viewer could have at once.
+            self._close()
+
+    def starve(self) -> None:
+        """There is nothing that could be pushed."""
+        self._wait("nobody publishes")
+
+    def idle(self) -> None:
+        """Nobody watches, and nothing is to be done before somebody does."""
+        self._error = ""
+        self._attempts = 0
+        self._restart()
+        self._enter(CascadeState.IDLE)
+
+    def stop(self, reason: str, cause: str) -> None:
+        """End it, whatever it is doing."""
+        self.is_stopped = True
+        self._wake.set()
+        self._wanted.set()
+        self._tell(NotPublished(self.stream.name))
+        if self.session is not None:
+            self.session.peer.end(reason, cause)
+
+    def end(self) -> None:
+        """It is over: nothing may be left that waits for it."""
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+            self._close_timer = None
+        if self.edge is not None and self._failure is not None:
+            self.edge.remember(self.stream.name, self._failure)
+        self._tell(NotPublished(self.stream.name))
+        self.has_ended.set()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it would be tried sooner if it were woken."""
+        return self._state is CascadeState.WAITING
+
+    def wake(self) -> None:
+        """What it waits for may be there now: try again at once."""
+        self._backoff.reset()
+        self.must_rest = False
+        self._wake.set()
+
+    # What is to be waited for.
+
+    async def rest(self) -> None:
+        """Wait until it is time for the next round, or something else has changed."""
+        loop = asyncio.get_running_loop()
+        await self.pause(self._rest_until - loop.time())
+        if loop.time() >= self._rest_until:
+            self.must_rest = False
+
+    async def pause(self, delay: float) -> None:
+        """Wait so long, or until something has changed; what, is to be looked at anew."""
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(delay):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def demand(self) -> None:
+        """Wait until somebody watches, or it is stopped."""
+        self._wanted.clear()
+        await self._wanted.wait()
+
+    # Who asks for it.
+
+    def watch(self) -> None:
+        """See whether somebody still watches, or does again."""
+        if self.close_after is None or self.is_stopped:
+            return
+        if self._verdicts or self.stream.has_audience:
+            if self._close_timer is not None:
+                self._close_timer.cancel()
+                self._close_timer = None
+            self.is_wanted = True
+            self._wanted.set()
+        elif self.is_wanted and self._close_timer is None:
+            if self.close_after and self.stream.relay.codecs:
+                loop = asyncio.get_running_loop()
+                self._close_timer = loop.call_later(self.close_after, self._close)
+            else:
+                # Nothing comes that the next viewer could have at once.
+                self._close()
+
+    @contextmanager
+    def seeking(self) -> Iterator[Awaitable[None]]:
+        """Be watched for the time of a block, by one who asks whether the stream is there.
+
+        What the block gets is to be awaited, and raises why it is not.
+        """
+        verdict: Verdict = asyncio.get_running_loop().create_future()
+        self._verdicts.append(verdict)
+        try:
+            self.watch()
+            self._tell_what_is_known(verdict)
+            yield self._found(verdict)
+        finally:
+            self._verdicts.remove(verdict)
+            self.watch()
+
+    async def _found(self, verdict: Verdict) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                failure = await verdict
+        except TimeoutError:
+            failure = self._why_not()
+        if failure is not None:
+            # Others are told the same.
+            raise failure.with_traceback(None)
+
+    def recall(self, failure: Failure) -> None:
+        """A wish for the same stream failed a moment ago."""
+        self._failure = failure
+        self._rest_until = failure.at + MEMORY
+        self.must_rest = True
+        self._wait(failure.reason)
+
+    def refuse(self) -> None:
+        """The node is about to stop: nobody is to wait for an answer."""
+        self._tell(ShuttingDown())
+
+    # Inside.
+
+    @property
+    def _has_others(self) -> bool:
+        return len(self.remotes) > 1
+
+    @property
+    def is_superseded(self) -> bool:
+        """Whether somebody publishes what was fetched for viewers only for want of that."""
+        return self.edge is not None and self.stream.publisher is not None
+
+    def is_silent(self, session: Session) -> bool:
+        """Whether no media has come for a while, and others may have it."""
+        return (
+            self._has_others
+            and session.remote is not None
+            and session.is_connected
+            and session.remote.media_silence >= NO_MEDIA
+        )
+
+    def _new_backoff(self) -> Backoff:
+        return Backoff() if self.edge is None else Backoff(most=MAX_VIEWERS_WAIT)
+
+    def _begin_round(self) -> None:
+        order = self.remotes if self.edge is None else self.edge.order(self.remotes)
+        self._round = list(order)
+        self._refusals.clear()
+        self._retry_after.clear()
+
+    def _end_round(self) -> None:
+        now = asyncio.get_running_loop().time()
+        most = MAX_RETRY_AFTER if self.edge is None else MAX_VIEWERS_WAIT
+        # One that may be asked sooner is as good as any.
+        wanted = min(min(self._retry_after, default=0.0), most)
+        self._rest_until = now + max(self._backoff.next(), wanted)
+        self.must_rest = True
+        if self._refusals:
+            self._failure = Failure(self._why_not(), self._error, now)
+            self._tell(self._failure.answer)
+
+    def _restart(self) -> None:
+        """As if it began only now."""
+        self._is_closing = False
+        self.must_rest = False
+        self._round.clear()
+        self._backoff.reset()
+
+    def _why_not(self) -> LiveError:
+        """The round's refusals in words for a viewer."""
+        last = self._refusals[-1] if self._refusals else None
+        if isinstance(last, AtCapacity | ShuttingDown):
+            return last
+        if self.edge is None:
+            return NotPublished(self.stream.name)
+        return self.edge.why_not(self.stream.name, self._refusals)
+
+    def _tell_what_is_known(self, verdict: Verdict) -> None:
+        if self.is_stopped:
+            verdict.set_result(NotPublished(self.stream.name))
+        elif self._is_closing:
+            return
+        elif self.is_waiting:
+            now = asyncio.get_running_loop().time()
+            if self._failure is not None and now - self._failure.at < MEMORY:
+                verdict.set_result(self._failure.answer)
+            else:
+                self.wake()
+        elif self.session is not None and self.session.is_answered:
+            if not self.may_wait:
+                verdict.set_result(None)
+            elif self._state is CascadeState.CONNECTED:
+                self._look_for_media(self.session)
+
+    def _look_for_media(self, session: Session) -> None:
+        """Tell those who ask what becomes of a connection, which may be without media."""
+        if not session.is_connected or not self._verdicts:
+            return
+        if self.stream.relay.codecs:
+            self._tell(None)
+        elif now_ms() - session.connected_at >= PROMPT * 1000:
+            # We wait at the other server, where nobody publishes.
+            self._tell(NotPublished(self.stream.name))
+        else:
+            loop = asyncio.get_running_loop()
+            loop.call_later(PROMPT / 10, self._look_for_media, session)
+
+    def _tell(self, answer: LiveError | None) -> None:
+        for verdict in self._verdicts:
+            if not verdict.done():
+                verdict.set_result(answer)
+
+    def _close(self) -> None:
+        """Nobody watches any more."""
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+            self._close_timer = None
+        self.is_wanted = False
+        self._wake.set()
+        if self.session is not None:
+            self._is_closing = True
+            self.session.peer.end("nobody watches it any more", "unwatched")
+
+    def _wait(self, reason: str) -> None:
+        self.session = None
+        self._error = reason
+        self._enter(CascadeState.WAITING)
+
+    def _enter(self, state: CascadeState) -> None:
+        if state is not self._state:
+            self._state = state
+            self._since = now_ms()
