@@ -166,6 +166,17 @@ async def test_a_publisher_is_told_of_gaps_in_its_tracks() -> None:
     assert publisher.missing == [("video", GAP)]
 
 
+async def test_a_publisher_that_was_waited_for_is_told_of_the_gaps_until_then() -> None:
+    tracks, publisher = stream(), Publisher()
+    for n in range(module.MAX_UNCLAIMED + 2):
+        tracks._gap("video", GAP._replace(sequence=n))
+    tracks.begin(publisher, (media(VP8),))
+    told = [gap.sequence for _, gap in publisher.missing]
+    assert told == list(range(2, module.MAX_UNCLAIMED + 2))
+    tracks.begin(publisher, (media(VP8), media(OPUS)))
+    assert len(publisher.missing) == module.MAX_UNCLAIMED
+
+
 async def test_gaps_of_what_is_put_in_are_nobodys_and_leave_nothing() -> None:
     with rig() as r, Transport(r.plane) as transport:
         tracks = StreamTracks(r.plane, transport, "cam")
@@ -200,6 +211,19 @@ async def test_the_profile_is_that_of_the_parameter_sets_not_of_the_offer() -> N
     assert viewer.told == 1
     tracks._key_frame(HIGH_SPS, 0)
     assert viewer.told == 1, "the same parameter sets again are no change"
+
+
+@pytest.mark.parametrize(
+    ("since", "profile"), [(5, "64001e"), (8, "42e01f"), (None, "42e01f")]
+)
+async def test_a_key_frame_that_came_before_it_was_known_what_comes_tells_too(
+    since: int | None, profile: str
+) -> None:
+    tracks, publisher = stream(), Publisher()
+    tracks._key_frame(HIGH_SPS, 7)
+    tracks.begin(publisher, (media(BASELINE),), since=since)
+    assert tracks.codecs["video"].parameter("profile-level-id") == profile
+    assert tracks.tracks["video"].described.is_set() is (profile != "42e01f")
 
 
 async def test_a_key_frame_without_parameter_sets_is_one_none_the_less() -> None:

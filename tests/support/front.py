@@ -1,7 +1,8 @@
-"""An HTTP server in front of a real one: it changes what comes back, and notes what is asked."""
+"""An HTTP server in front of a real one: it changes what comes back, refuses, and takes notes."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,29 @@ class Asked:
     status: int
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How offers are refused.
+
+    Attributes:
+        status, body: of the response.
+        retry_after: seconds, for the header of that name.
+        lasts: seconds from the first refused offer on, after which offers are let through.
+    """
+
+    status: int
+    body: str = ""
+    retry_after: int | None = None
+    lasts: float = float("inf")
+
+    def response(self) -> web.Response:
+        """What is answered."""
+        response = web.Response(status=self.status, text=self.body)
+        if self.retry_after is not None:
+            response.headers["Retry-After"] = str(self.retry_after)
+        return response
+
+
 @dataclass(slots=True)
 class Front:
     """Attributes of a front, which a test may change at any time.
@@ -33,16 +57,33 @@ class Front:
         rewrite: makes the SDP of a 201 from that of the server.
         links: Link headers of a 201, in place of the server's.
         without: names of headers that do not come back.
+        redirect: where POSTs are sent to (307), "" for nowhere.
         offers: POSTs go on without their body: the server answers by an offer of its own.
-        asked: what has been asked so far.
+        deletes: while it is not set, no DELETE is answered.
+        refusal: what POSTs are answered, None to let them through.
+        refused: when they were, in seconds of the loop's clock.
+        asked: what has been asked so far, and was let through.
     """
 
     url: str
     rewrite: Callable[[str], str] = lambda sdp: sdp
     links: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    redirect: str = ""
     offers: bool = False
+    deletes: asyncio.Event = field(default_factory=asyncio.Event)
+    refusal: Refusal | None = None
+    refused: list[float] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
+
+    def refuse(self) -> Refusal | None:
+        """How the offer that has just come is refused, if it is."""
+        now = asyncio.get_running_loop().time()
+        if self.refusal and self.refused and now - self.refused[0] > self.refusal.lasts:
+            self.refusal = None
+        if self.refusal:
+            self.refused.append(now)
+        return self.refusal
 
     def of(self, method: str) -> list[Asked]:
         """The requests of one method."""
@@ -57,10 +98,16 @@ async def front_of(server: str) -> AsyncIterator[Front]:
         server: the base URL of what it is in front of.
     """
     front = Front("")
+    front.deletes.set()
     async with aiohttp.ClientSession() as http:
 
         async def handler(request: web.Request) -> web.Response:
             body = await request.read()
+            if front.redirect and request.method == "POST":
+                front.asked.append(_asked(request, body, 307))
+                return web.Response(status=307, headers={"Location": front.redirect})
+            if request.method == "POST" and (refusal := front.refuse()):
+                return refusal.response()
             headers = {
                 k: v for k, v in request.headers.items() if k.lower() not in _OWN
             }
@@ -73,15 +120,7 @@ async def front_of(server: str) -> AsyncIterator[Front]:
                 data=None if is_empty else body,
                 headers=headers,
             ) as answer:
-                front.asked.append(
-                    Asked(
-                        request.method,
-                        request.path,
-                        dict(request.headers),
-                        body.decode(),
-                        answer.status,
-                    )
-                )
+                front.asked.append(_asked(request, body, answer.status))
                 return _changed(front, answer, await answer.text())
 
         app = web.Application()
@@ -95,7 +134,13 @@ async def front_of(server: str) -> AsyncIterator[Front]:
             front.url = f"http://{host}:{port}"
             yield front
         finally:
+            front.deletes.set()
             await runner.cleanup()
+
+
+def _asked(request: web.Request, body: bytes, status: int) -> Asked:
+    headers = dict(request.headers)
+    return Asked(request.method, request.path, headers, body.decode(), status)
 
 
 def _changed(front: Front, answer: aiohttp.ClientResponse, text: str) -> web.Response:
