@@ -14,7 +14,6 @@ from contextlib import contextmanager
 
 from live777py.aio.scope import TaskScope
 from live777py.core.edge import Edge
-from live777py.core.lineage import Path
 from live777py.core.model import CascadeId, CascadeInfo, Role
 from live777py.core.ports import PeerGone
 from live777py.core.remote import Remote
@@ -157,12 +156,8 @@ class Cascades:
         return any(wish.edge is not None for wish in self._of(stream))
 
     @contextmanager
-    def seeking(self, stream: Stream, path: Path) -> Iterator[Awaitable[None]]:
-        """Have a stream brought for one who wants to know whether it comes.
-
-        Args:
-            stream: that `may_bring` says may come.
-            path: to whom it goes, if that is a node.
+    def seeking(self, stream: Stream) -> Iterator[Awaitable[None]]:
+        """Have a stream, that `may_bring` says may come, brought for one who wants to know.
 
         What the block gets is to be awaited, and raises why it does not come. The pull lives at
         least as long as the block.
@@ -172,7 +167,7 @@ class Cascades:
             if self._edge is None:
                 raise NotPublished(stream.name)
             pull = self._fetch(stream, self._edge)
-        with pull.seeking(path) as found:
+        with pull.seeking() as found:
             yield found
 
     def watch(self, stream: Stream) -> None:

@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from live777py.core.lineage import Entry, Node, Path
+from live777py.core.held import HeldRequests
+from live777py.core.lineage import MAX_HOPS, Entry, Node, Path
 from live777py.core.model import (
     NO_TRAFFIC,
     Cascade,
@@ -222,6 +223,7 @@ class Stream:
         pulls: how many of them are to have it pulled.
         is_on_demand: it is pulled only while somebody watches.
         is_removed: it has no name any more, only sessions that are about to end.
+        held: requests of nodes that wait for what is being pulled.
         timer: of `Live`, for when the stream is due to end by itself.
     """
 
@@ -237,6 +239,7 @@ class Stream:
     ) -> None:
         self.name = name
         self.entry = Node().entry(name) if entry is None else entry
+        self.held = HeldRequests()
         self._told_path: Path = (self.entry,)
         self.relay = relay
         self.policy = policy
@@ -396,6 +399,11 @@ class Stream:
         """Where its media comes from, or will come from: this stream stands last."""
         upstream = () if self.publisher is None else self.publisher.path
         return (*upstream, self.entry)
+
+    @property
+    def downstream(self) -> Path:
+        """For whom it is pulled: this stream first, then the nodes whose requests are held."""
+        return tuple(dict.fromkeys((self.entry, *self.held.path)))[:MAX_HOPS]
 
     def tell_path(self) -> None:
         """Tell the nodes that watch where the media comes from, if that has changed."""

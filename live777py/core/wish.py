@@ -13,7 +13,6 @@ from dataclasses import replace
 
 from live777py.aio.backoff import Backoff
 from live777py.core.edge import Edge, Failure
-from live777py.core.lineage import MAX_ENTRIES, Path
 from live777py.core.model import (
     NO_TRAFFIC,
     Cascade,
@@ -116,7 +115,7 @@ class Wish:
         #: Of the latest round.
         self._failure: Failure | None = None
         self._rest_until = 0.0
-        self._verdicts: dict[Verdict, Path] = {}
+        self._verdicts: list[Verdict] = []
         self._close_timer: asyncio.TimerHandle | None = None
         #: The session ends since nobody watches.
         self._is_closing = False
@@ -161,19 +160,6 @@ class Wish:
             is_on_demand=self.is_on_demand,
             traffic=traffic,
         )
-
-    @property
-    def downstream(self) -> Path:
-        """To whom goes what is pulled: to this stream, and to nodes that wait for an answer.
-
-        Two that would fetch it from one another could both wait for ever. Who watches already is
-        not to be kept from it by a node that is part of its way.
-        """
-        path = [self.stream.entry]
-        if not self.stream.has_audience:
-            for asked in self._verdicts.values():
-                path += [entry for entry in asked if entry not in path]
-        return tuple(path[:MAX_ENTRIES])
 
     # What becomes of it.
 
@@ -339,22 +325,19 @@ class Wish:
                 self._close()
 
     @contextmanager
-    def seeking(self, path: Path = ()) -> Iterator[Awaitable[None]]:
+    def seeking(self) -> Iterator[Awaitable[None]]:
         """Be watched for the time of a block, by one who asks whether the stream is there.
 
         What the block gets is to be awaited, and raises why it is not.
-
-        Args:
-            path: to whom the stream goes, if it is a node that asks.
         """
         verdict: Verdict = asyncio.get_running_loop().create_future()
-        self._verdicts[verdict] = path
+        self._verdicts.append(verdict)
         try:
             self.watch()
             self._tell_what_is_known(verdict)
             yield self._found(verdict)
         finally:
-            del self._verdicts[verdict]
+            self._verdicts.remove(verdict)
             self.watch()
 
     async def _found(self, verdict: Verdict) -> None:

@@ -186,6 +186,8 @@ def bind(
         fed.publisher = peer
         # Whatever its SSRC, the next packet begins a new run of numbers.
         fed.anchored = 0
+        # Its first key frame tells what it is, however soon it follows another's.
+        fed.key_announced = 0
         fed.group_start = 0
 
 

@@ -48,7 +48,7 @@ class Source(OpenedPeer, Publisher):
         return (time.monotonic_ns() - max([self._started, *arrivals])) / NANOSECONDS
 
     def _new_client(self, token: str | None, headers: dict[str, str]) -> SdpClient:
-        return WhepClient(token, headers=headers)
+        return WhepClient(token, headers=headers, takes_offers=True)
 
     async def _to_offer(self) -> tuple[OutgoingMedia, ...]:
         return pulled()
@@ -104,10 +104,13 @@ class Source(OpenedPeer, Publisher):
         coming = {**self._settled, **self._coming()}
         if coming == self._settled:
             return
+        # What came before another codec says nothing of that one.
+        since = None if self._settled else self._started
         self._settled = coming
         for kind, payload_type in coming.items():
             self._media[kind] = _received(self._sections[kind], payload_type)
-        super()._take_over(tuple(self._media[kind] for kind in coming))
+        media = tuple(self._media[kind] for kind in coming)
+        self._tracks.begin(self, media, since=since)
         self.request_key_frame()
 
     def _coming(self) -> dict[Kind, int]:

@@ -26,10 +26,12 @@ from live777py.errors import (
     AtCapacity,
     BadToken,
     LiveError,
+    Loop,
     MissingToken,
     NotPermitted,
     StreamNotFound,
     TakeoverPending,
+    TooManyHops,
     UnusableOffer,
 )
 from tests.support.http import serving
@@ -78,6 +80,14 @@ def test_a_part_of_a_second_is_a_second_for_retry_after() -> None:
     error = AtCapacity("full")
     error.retry_after = 0.2
     assert problem_of_error(error, {}).headers == {"Retry-After": "1"}
+
+
+@pytest.mark.parametrize("kind", [Loop, TooManyHops])
+def test_a_loop_is_told_to_programs_too(kind: type[Loop]) -> None:
+    problem = problem_of_error(kind("a/cam → a/cam", "0123456789abcdef.a/cam"), {})
+    assert problem.message.endswith(": a/cam → a/cam")
+    assert problem.headers == {"Live777py-Via": "0123456789abcdef.a/cam"}
+    assert problem_of_error(kind("a/cam → a/cam"), {}).headers == {}
 
 
 @pytest.mark.parametrize(

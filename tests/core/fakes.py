@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -247,3 +247,12 @@ class FakeMedia:
         relay.path = self.path
         self.relays[name] = relay
         return relay
+
+
+async def caught(waiting: Awaitable[object]) -> Exception | None:
+    """What is raised, if anything."""
+    try:
+        await waiting
+    except Exception as error:
+        return error
+    return None

@@ -13,9 +13,9 @@ from live777py.aio.backoff import Backoff
 from live777py.core import cascades, lineage, wish
 from live777py.core.lineage import MAX_HOPS, Node
 from live777py.core.live import Live, Policy
-from live777py.core.model import SessionInfo
+from live777py.core.model import SessionInfo, StreamName
 from live777py.errors import Loop, TooManyHops
-from tests.core.fakes import FakeMedia, FakeRemotePeer
+from tests.core.fakes import FakeMedia, FakeRemotePeer, caught
 from tests.core.network import STRANGER, Network, network
 
 
@@ -279,3 +279,18 @@ async def test_who_says_to_be_a_node_that_it_is_not_only_refuses_itself() -> Non
         await until(is_true(lambda: publisher.left))
         assert [s.id for s in living(node) if s.id == viewer.session]
         assert lineage.in_words(media.relays["cam"].peers[2].told[-1]) == "a/cam"
+
+
+async def test_who_waits_for_its_own_stream_keeps_nobody_from_it() -> None:
+    async with network("abx") as net:
+        await net.pull("b", "x")
+        net.lives["a"].create_stream("cam")
+        stream = net.lives["a"]._streams[StreamName("cam")]
+        [own] = net.lives["x"]._streams.values()
+        never = asyncio.get_running_loop().create_future()
+        async with asyncio.TaskGroup() as group:
+            held = group.create_task(caught(stream.held.hold((own.entry,), never)))
+            await asyncio.sleep(0)
+            await net.pull("a", "b")
+        assert str(held.result()).endswith("x/cam → b/cam → a/cam → x/cam")
+        assert await net.path("a") == in_words("xba")

@@ -89,7 +89,7 @@ async def has_no_cascade(at: Node) -> None:
     """Wait until there is none."""
 
     async def has_none() -> bool:
-        return await at.get("/api/cascade/") == []
+        return bool(await at.get("/api/cascade/") == [])
 
     await until(has_none)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -33,7 +34,9 @@ class Front:
         rewrite: makes the SDP of a 201 from that of the server.
         links: Link headers of a 201, in place of the server's.
         without: names of headers that do not come back.
+        redirect: where POSTs are sent to (307), "" for nowhere.
         offers: POSTs go on without their body: the server answers by an offer of its own.
+        deletes: while it is not set, no DELETE is answered.
         asked: what has been asked so far.
     """
 
@@ -41,7 +44,9 @@ class Front:
     rewrite: Callable[[str], str] = lambda sdp: sdp
     links: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    redirect: str = ""
     offers: bool = False
+    deletes: asyncio.Event = field(default_factory=asyncio.Event)
     asked: list[Asked] = field(default_factory=list)
 
     def of(self, method: str) -> list[Asked]:
@@ -57,10 +62,14 @@ async def front_of(server: str) -> AsyncIterator[Front]:
         server: the base URL of what it is in front of.
     """
     front = Front("")
+    front.deletes.set()
     async with aiohttp.ClientSession() as http:
 
         async def handler(request: web.Request) -> web.Response:
             body = await request.read()
+            if front.redirect and request.method == "POST":
+                front.asked.append(_asked(request, body, 307))
+                return web.Response(status=307, headers={"Location": front.redirect})
             headers = {
                 k: v for k, v in request.headers.items() if k.lower() not in _OWN
             }
@@ -73,15 +82,7 @@ async def front_of(server: str) -> AsyncIterator[Front]:
                 data=None if is_empty else body,
                 headers=headers,
             ) as answer:
-                front.asked.append(
-                    Asked(
-                        request.method,
-                        request.path,
-                        dict(request.headers),
-                        body.decode(),
-                        answer.status,
-                    )
-                )
+                front.asked.append(_asked(request, body, answer.status))
                 return _changed(front, answer, await answer.text())
 
         app = web.Application()
@@ -95,7 +96,13 @@ async def front_of(server: str) -> AsyncIterator[Front]:
             front.url = f"http://{host}:{port}"
             yield front
         finally:
+            front.deletes.set()
             await runner.cleanup()
+
+
+def _asked(request: web.Request, body: bytes, status: int) -> Asked:
+    headers = dict(request.headers)
+    return Asked(request.method, request.path, headers, body.decode(), status)
 
 
 def _changed(front: Front, answer: aiohttp.ClientResponse, text: str) -> web.Response:

@@ -453,7 +453,7 @@ def _cascades() -> Json:
                     422: "JSON of another shape",
                     502: "the other server refused; its status and words are in ours",
                     504: "the other server did not answer",
-                    508: "it would lead back to this very stream",
+                    508: "it would lead back to this very stream; the path is in words",
                 },
                 body={JSON: _ref("NewCascade")},
             ),

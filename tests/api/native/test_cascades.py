@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
+from live777py.clients.sdp_session import VIA
+from live777py.core.lineage import Node, encode, parse
 from tests.api.native.support import JSON, begin, client
 from tests.support.node import node, publisher
 
@@ -121,7 +123,8 @@ async def test_nobody_there_is_told_so() -> None:
 
 @pytest.mark.parametrize("kind", ["sourceUrl", "targetUrl"])
 async def test_a_loop_onto_its_own_stream_is_refused(kind: str) -> None:
-    async with node(strategy={"takeover": "replace"}) as here:
+    sections = {"strategy": {"takeover": "replace"}, "node": {"name": "here"}}
+    async with node(**sections) as here:
         if kind == "targetUrl":
             async with publisher(here.url):
                 await here.server.until_published("cam")
@@ -130,7 +133,29 @@ async def test_a_loop_onto_its_own_stream_is_refused(kind: str) -> None:
                 )
         else:
             status, _, text = await here.post("cam", sourceUrl=f"{here.url}/whep/cam")
-        assert (status, "feed itself" in text) == (508, True)
+        words = "feed itself: here/cam → here/cam"
+        assert (status, text.endswith(words)) == (508, True)
+
+
+async def test_a_loop_that_another_node_refuses_is_refused_with_its_path() -> None:
+    path = encode((Node("a").entry("cam"), Node("b").entry("cam")))
+    loop = encode((*parse(path), parse(path)[0]))
+    for via, message, expected in (
+        (loop, "feed itself: a/cam → b/cam → a/cam", 508),
+        (path, "as it may: a/cam → b/cam", 508),
+        # Of a server that is no node its own words are all there is.
+        ("", "answered 508: round and round", 502),
+    ):
+
+        def refuse(_request: web.Request, via: str = via) -> web.Response:
+            headers = {VIA: via} if via else {}
+            return web.Response(status=508, text="round and round", headers=headers)
+
+        async with other(refuse) as url, node() as here:
+            status, location, text = await here.post("cam", sourceUrl=f"{url}/whep/x")
+            assert (status, location) == (expected, "")
+            assert text.endswith(message)
+            assert await here.server.streams() == []
 
 
 async def test_a_redirect_is_followed_and_the_token_never_shown() -> None:

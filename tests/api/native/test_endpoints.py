@@ -13,6 +13,8 @@ from aiohttp import ClientSession
 from yarl import URL
 
 from live777py.api import body as body_module
+from live777py.clients.sdp_session import VIA
+from live777py.core.lineage import parse
 from tests.api.native.support import SDP, WHEP_OFFER, WHIP_OFFER, client
 from tests.support.offers import VP8, video
 from tests.support.rtp_client import RtpClient
@@ -43,6 +45,27 @@ async def test_watching_an_unknown_name_waits_for_it() -> None:
         async with http.get("/api/streams/") as response:
             (stream,) = await response.json()
         assert stream["publish"] == {"leaveAt": 0, "sessions": []}
+
+
+@pytest.mark.parametrize(
+    ("path", "offer"), [("/whip/cam", WHIP_OFFER), ("/whep/cam", WHEP_OFFER)]
+)
+@pytest.mark.parametrize(
+    ("via", "is_node"),
+    [("0123456789abcdef.a/cam", True), ("nonsense", False), ("", False)],
+)
+async def test_only_nodes_are_told_where_media_comes_from(
+    path: str, offer: bytes, via: str, is_node: bool
+) -> None:
+    headers = {**SDP, **({VIA: via} if via else {})}
+    async with client(node={"name": "here"}) as http:
+        async with http.post(path, data=offer, headers=headers) as response:
+            assert response.status == 201
+            assert (VIA in response.headers) == is_node
+            *before, own = parse(response.headers.get(VIA, "")) or ("none",)
+        if is_node:
+            assert str(own) == "here/cam"
+            assert [str(entry) for entry in before] == ["a/cam"] * ("whip" in path)
 
 
 @pytest.mark.parametrize("endpoint", ["whip", "whep"])

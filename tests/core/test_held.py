@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from live777py.core.held import HeldRequests
+from live777py.core.lineage import Node, check
+from live777py.core.stream import Stream, StreamPolicy, stream_name
+from live777py.errors import Loop, NotPublished
+from tests.core.fakes import FakeRelay, caught
+
+HERE, ONE, TWO = (Node(name).entry("cam") for name in ("here", "x", "y"))
+
+
+async def test_whoever_is_asked_is_told_for_whom_a_stream_is() -> None:
+    stream = Stream(stream_name("cam"), FakeRelay(), StreamPolicy(), entry=HERE)
+    held = stream.held
+    found = asyncio.Event()
+
+    async def finds() -> None:
+        await found.wait()
+
+    async with asyncio.TaskGroup() as group:
+        for path in ((ONE, TWO), (TWO,), ()):
+            group.create_task(held.hold(path, finds()))
+        await asyncio.sleep(0)
+        assert held.path == (ONE, TWO, TWO)
+        assert list(stream.downstream) == [HERE, ONE, TWO]
+        found.set()
+    assert len(stream.downstream) == 1
+
+
+async def test_one_through_which_a_loop_leads_is_refused_at_once_and_no_other() -> None:
+    held = HeldRequests()
+    found = asyncio.Event()
+
+    async def finds() -> None:
+        await found.wait()
+
+    async with asyncio.TaskGroup() as group:
+        refused = group.create_task(caught(held.hold((ONE,), finds())))
+        other = group.create_task(caught(held.hold((TWO,), finds())))
+        await asyncio.sleep(0)
+        with pytest.raises(Loop) as loop:
+            check((ONE,), (HERE, *held.path))
+        assert held.refuse(loop.value)
+        assert held.path == (TWO,)
+        # There is nobody left to be refused for it.
+        assert not held.refuse(loop.value)
+        error = await refused
+        assert isinstance(error, Loop)
+        assert error is not loop.value
+        assert str(error) == str(loop.value)
+        assert not other.done()
+        found.set()
+    assert other.result() is None
+
+
+async def test_what_is_held_may_fail_for_other_reasons() -> None:
+    held = HeldRequests()
+
+    async def fails(error: Exception) -> None:
+        raise error
+
+    for error in (NotPublished("cam"), TimeoutError("its own")):
+        assert await caught(held.hold((ONE,), fails(error))) is error
+    assert held.path == ()
