@@ -33,8 +33,10 @@ MAX_REDIRECTS = 5
 #: Seconds that one request may take.
 TIMEOUT = 15.0
 
-#: Seconds for the DELETE of a session whose answer could not be read.
-UNDO_TIMEOUT = 5.0
+#: Seconds in which a server may still answer when nobody waits for the session any more, so that
+#: it can be deleted, and those that this may take.
+_GRACE = 2.0
+_UNDO_TIMEOUT = 5.0
 
 #: Says of a cascade's offer where the media comes from, or to whom it goes, and of its answer
 #: where it comes from (`core/lineage.py`); other servers pass over it.
@@ -165,14 +167,32 @@ class SdpClient:
     async def post(self, url: str, offer: str) -> SdpSession:
         """Post an offer.
 
-        What the server has made is deleted again where this fails.
+        A session of which the answer cannot be used is deleted, and so is one that is made
+        while the caller is being cancelled, if the server answers within two seconds.
 
         Raises:
             Refused: the server did not answer 201 with SDP, nor 406 with an offer that we take.
             Unreachable: it did not answer at all, or in time.
         """
-        async with self._reaching(url):
-            return await self._post(_checked(url), offer)
+        outcome: SdpSession | Unavailable | None = None
+
+        async def exchange() -> None:
+            nonlocal outcome
+            try:
+                async with self._reaching(url):
+                    outcome = await self._post(_checked(url), offer)
+            except (Refused, Unreachable) as error:
+                outcome = error
+
+        try:
+            await finish(exchange, grace=_GRACE)
+        except asyncio.CancelledError:
+            if isinstance(outcome, SdpSession):
+                await finish(self._undo, outcome)
+            raise
+        if not isinstance(outcome, SdpSession):
+            raise outcome or Unreachable(url, "the exchange was cancelled")
+        return outcome
 
     async def answer(self, session: SdpSession, answer: str) -> None:
         """Answer an offer of the server's (draft-ietf-wish-whep-03 section 4.3.2).
@@ -292,7 +312,7 @@ class SdpClient:
 
     async def _undo(self, session: SdpSession) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(UNDO_TIMEOUT):
+            async with asyncio.timeout(_UNDO_TIMEOUT):
                 await self.delete(session)
 
 

@@ -495,7 +495,7 @@ def apply_commands(state: State) -> int:
                 deliver(state)
             if not has_received and _is_removal(kind):
                 has_received = True
-                received = receive(state, engine.socket, int64(-1))
+                received = receive(state, engine.socket)
             if not _apply(state, row):
                 engine.is_stalled = 1
                 break

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -34,6 +35,9 @@ READING_AGE = 50_000_000
 #: still begin with it. To decode what came since would take a weak viewer long, and a publisher
 #: that answers gives it a picture of now instead.
 RECENT = 2_500_000_000
+
+#: Gaps that are kept for a publisher of whom it is not known yet what it sends.
+MAX_UNCLAIMED = 64
 
 
 class PublishingPeer(Protocol):
@@ -92,6 +96,8 @@ class StreamTracks:
         self.stream_id = secrets.token_hex(8)
         self.tracks: dict[Kind, Track] = {}
         self.publisher: PublishingPeer | None = None
+        #: Gaps that came while nobody published: of one that is about to, perhaps.
+        self._unclaimed: deque[tuple[Kind, Gap]] = deque(maxlen=MAX_UNCLAIMED)
         self._reading: Reading[Kind] | None = None
         self._reading_taken = 0
         self._plane = plane
@@ -163,6 +169,9 @@ class StreamTracks:
         if since is not None and self._key_frame_came >= since:
             self._describe(self._latest_key_frame)
         self._tell_viewers()
+        # Whose these are the publisher knows: it passes over those of others.
+        while self._unclaimed:
+            publisher.packets_missing(*self._unclaimed.popleft())
 
     def finish(self, publisher: PublishingPeer) -> None:
         """A publisher has gone; viewers stay and wait for the next one."""
@@ -246,7 +255,9 @@ class StreamTracks:
         return news
 
     def _gap(self, kind: Kind, gap: Gap) -> None:
-        if self.publisher is not None:
+        if self.publisher is None:
+            self._unclaimed.append((kind, gap))
+        else:
             self.publisher.packets_missing(kind, gap)
 
     def _tell_viewers(self) -> None:

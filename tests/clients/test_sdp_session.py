@@ -219,48 +219,88 @@ async def test_an_answer_that_is_no_sdp_is_refused(body: str) -> None:
             await client.post(f"{url}/whip/cam", "v=0")
 
 
-@pytest.mark.parametrize("body", ["<html>", "v=0" + "x" * MAX_SDP_BYTES])
-async def test_a_session_without_a_usable_answer_is_deleted(body: str) -> None:
-    seen: list[tuple[str, str]] = []
+class Sessions:
+    """A server that makes sessions and knows which are left; bodies of their answers vary."""
 
-    async def handler(request: web.Request) -> web.Response:
-        seen.append((request.method, request.path))
-        return web.Response(status=201, text=body, headers={"Location": "/s/1"})
+    def __init__(self, body: str = ANSWER) -> None:
+        self.left: set[str] = set()
+        self.asked = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_end = asyncio.Event()
+        self.may_answer.set()
+        self.may_end.set()
+        self._body = body
 
-    async with serving(handler) as url, WhipClient() as client:
-        with pytest.raises(Refused):
-            await client.post(f"{url}/whip/cam", "v=0")
-    assert seen == [("POST", "/whip/cam"), ("DELETE", "/s/1")]
-
-
-@pytest.mark.parametrize("cancels", [True, False])
-async def test_a_session_whose_answer_does_not_come_is_deleted(cancels: bool) -> None:
-    seen: list[tuple[str, str]] = []
-    begun, never = asyncio.Event(), asyncio.Event()
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        seen.append((request.method, request.path))
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Make a session, or delete it."""
         if request.method == "DELETE":
-            return web.Response(status=204)
+            self.left.discard(request.path)
+            return web.Response()
+        self.asked.set()
+        await self.may_answer.wait()
+        self.left.add("/s/1")
         response = web.StreamResponse(status=201, headers={"Location": "/s/1"})
         await response.prepare(request)
-        await response.write(b"v=0")
-        begun.set()
-        await never.wait()
+        await response.write(self._body.encode())
+        await self.may_end.wait()
         return response
 
-    async with serving(handler) as url:
-        async with WhipClient(timeout=5 if cancels else 0.2) as client:
-            posting = asyncio.ensure_future(client.post(f"{url}/whip/cam", "v=0"))
-            await begun.wait()
-            if cancels:
-                # Until the client, too, has the headers.
-                await asyncio.sleep(0.1)
-                posting.cancel()
-            with pytest.raises((Unreachable, asyncio.CancelledError)):
-                await posting
-        never.set()
-    assert seen[1:] == [("DELETE", "/s/1")]
+
+@pytest.mark.parametrize("body", ["<html>", "v=0" + "x" * MAX_SDP_BYTES])
+async def test_a_session_whose_answer_is_no_use_is_deleted(body: str) -> None:
+    sessions = Sessions(body)
+    async with serving(sessions.handle) as url, WhipClient() as client:
+        with pytest.raises(Refused):
+            await client.post(f"{url}/whip/cam", "v=0")
+        assert sessions.asked.is_set()
+        assert sessions.left == set()
+
+
+async def test_a_session_whose_answer_does_not_end_is_deleted() -> None:
+    sessions = Sessions()
+    sessions.may_end.clear()
+    async with serving(sessions.handle) as url:
+        async with WhipClient(timeout=0.5) as client:
+            with pytest.raises(Unreachable):
+                await client.post(f"{url}/whip/cam", "v=0")
+        assert sessions.asked.is_set()
+        assert sessions.left == set()
+        sessions.may_end.set()
+
+
+@pytest.mark.parametrize("late", [True, False])
+async def test_a_session_that_nobody_waits_for_any_more_is_deleted(late: bool) -> None:
+    sessions = Sessions()
+    if late:
+        sessions.may_answer.clear()
+    async with serving(sessions.handle) as url, WhipClient() as client:
+        posting = asyncio.create_task(client.post(f"{url}/whip/cam", "v=0"))
+        await sessions.asked.wait()
+        posting.cancel()
+        await asyncio.sleep(0)
+        sessions.may_answer.set()
+        with pytest.raises(asyncio.CancelledError):
+            await posting
+        assert sessions.left == set()
+
+
+async def test_who_refuses_somebody_who_has_left_is_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked = asyncio.Event()
+
+    async def handler(_request: web.Request) -> web.Response:
+        asked.set()
+        await asyncio.sleep(0.05)
+        return web.Response(status=403)
+
+    async with serving(handler) as url, WhipClient() as client:
+        posting = asyncio.create_task(client.post(f"{url}/whip/cam", "v=0"))
+        await asked.wait()
+        posting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await posting
+    assert caplog.messages == []
 
 
 async def test_a_server_that_does_not_answer_is_given_up() -> None:

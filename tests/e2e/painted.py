@@ -16,9 +16,8 @@ _RECORD = """
 (strip) => {
   const video = document.querySelector("video");
   window.painted = [];
-  const look = (now) => {
-    const at = (performance.timeOrigin + now) / 1000;
-    window.painted.push([window.numberOf({ video }, strip), at]);
+  const look = () => {
+    window.painted.push([window.numberOf({ video }, strip), Date.now() / 1000]);
     video.requestVideoFrameCallback(look);
   };
   video.requestVideoFrameCallback(look);
@@ -31,11 +30,11 @@ class Painted:
     """One frame.
 
     Attributes:
-        number: that it shows; None where it is unreadable.
+        number: that it shows.
         at: seconds of the wall clock when it was painted.
     """
 
-    number: int | None
+    number: int
     at: float
 
 
@@ -54,8 +53,14 @@ class Painting:
         return cls(page)
 
     async def frames(self) -> list[Painted]:
-        """All so far, in the order in which they were painted."""
-        return [Painted(*f) for f in await self.page.evaluate("window.painted")]
+        """All so far, in the order in which they were painted.
+
+        Raises:
+            AssertionError: one of them shows no number.
+        """
+        found = await self.page.evaluate("window.painted")
+        assert all(number is not None for number, _ in found), found
+        return [Painted(*frame) for frame in found]
 
     async def shows(
         self, first: int, count: int, patience: float = chromium.PATIENCE
@@ -63,29 +68,20 @@ class Painting:
         """Wait until so many frames with numbers from this one on are painted; those.
 
         Raises:
-            AssertionError: they are not in order, or do not come.
+            AssertionError: they do not come, or anything was painted out of its order.
         """
 
         async def read() -> list[Painted]:
-            found = await self.frames()
-            return [f for f in found if f.number is None or f.number >= first]
+            return [frame for frame in await self.frames() if frame.number >= first]
 
         found = await chromium.until(
             read, lambda frames: len(frames) >= count, f"{count} pictures", patience
         )
-        assert_in_order(found)
+        numbers = [frame.number for frame in await self.frames()]
+        assert all(earlier < later for earlier, later in pairwise(numbers)), numbers
         return found
 
     async def is_the_same(self) -> None:
         """Check that the page was not loaded anew, and made no second connection."""
         states = await self.page.evaluate("window.peers.map((p) => p.connectionState)")
         assert states == ["connected"]
-
-
-def assert_in_order(frames: list[Painted]) -> None:
-    """Each frame shows a later picture than the one before."""
-    numbers = [frame.number for frame in frames]
-    for earlier, later in pairwise(numbers):
-        assert earlier is not None, numbers
-        assert later is not None, numbers
-        assert earlier < later, numbers

@@ -8,7 +8,7 @@ import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,8 @@ from tests.support.node import (
     until,
     viewer,
 )
+from tests.support.numbered_publisher import RATE, NumberedPublisher
+from tests.support.offers import h264, video
 from tests.support.rtp_client import RtpClient
 from tests.support.server import RunningServer, config
 
@@ -34,6 +36,11 @@ pytestmark = pytest.mark.timeout(120)
 
 #: Create and delete; the first ones may leave what is made once only.
 CYCLES = 100
+
+VIEWERS = 12
+
+#: Pictures of one.
+SECOND = RATE
 
 
 def pictures() -> media.RtpStream:
@@ -75,6 +82,34 @@ async def test_a_pushed_stream_comes_byte_for_byte() -> None:
             await until(lambda: has_passed(here, location))
         assert await here.delete(location) == 204
         await until(lambda: is_empty(there))
+
+
+async def test_what_many_viewers_wish_for_is_asked_for_once() -> None:
+    async with (
+        node() as there,
+        node() as here,
+        NumberedPublisher(f"{there.url}/whip/cam") as client,
+        AsyncExitStack() as stack,
+    ):
+        location = await here.begin("cam", sourceUrl=f"{there.url}/whep/cam")
+        await here.connected(location)
+        codec = video(h264("42e01f"))
+        viewers = [
+            await stack.enter_async_context(
+                RtpClient.viewer(f"{here.url}/whep/cam", codec)
+            )
+            for _ in range(VIEWERS)
+        ]
+        for watching in viewers:
+            await watching.until(lambda: watching.rtp_of("video"))  # noqa: B023
+        # Who asks now is not served by what was asked for before.
+        await client.more(SECOND)
+        before = client.asked
+        for watching in viewers:
+            ssrc = watching.rtp_of("video")[0].ssrc
+            await watching.send_rtcp(PictureLoss(7, ssrc))
+        await client.more(2 * SECOND)
+        assert 1 <= client.asked - before <= VIEWERS // 4
 
 
 async def test_viewers_go_on_when_the_other_server_was_stopped_and_is_back() -> None:

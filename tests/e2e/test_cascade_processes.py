@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support import ffmpeg_whip
+from tests.support.front import Refusal, front_of
+from tests.support.link import Conditions, Link
+from tests.support.node import NodeApi, until
 from tests.support.node_process import nodes
 from tests.support.numbered import number_of
+from tests.support.numbered_publisher import NumberedPublisher
+from tests.support.offers import h264, video
+from tests.support.rtp_client import RtpClient
 from tests.support.whep_client import WhepClient
 
 pytestmark = pytest.mark.timeout(180)
 
+TWO = "[node.near]\n[node.far]\n"
+
+NAMED = "".join(f'[node.{name}.node]\nname = "{name}"\n' for name in "abc")
+
 #: Pictures that a viewer has to decode: two seconds.
 PICTURES = 60
+
+#: Packets that a viewer behind a lossy hop has to have, without a gap.
+PACKETS = 250
+
+#: Seconds for which a target refuses, and within which it is found to do so no more.
+REFUSING = 20.0
+HEALING = 90.0
 
 
 @asynccontextmanager
@@ -50,7 +70,7 @@ async def decodes(client: WhepClient) -> None:
 
 async def test_what_ffmpeg_publishes_is_pulled_and_pushed(tmp_path: Path) -> None:
     async with (
-        nodes(tmp_path, 2) as (near, far),
+        nodes(TWO) as (near, far),
         ffmpeg(f"{near.url}/whip/cam", tmp_path),
     ):
         await near.until_published("cam")
@@ -69,3 +89,151 @@ async def test_what_ffmpeg_publishes_is_pulled_and_pushed(tmp_path: Path) -> Non
         assert await near.delete(push) == 204
         assert await near.living("cam", "subscribe") == []
         assert await far.living("pushed", "publish") == []
+
+
+async def seen(at: NodeApi, location: str, state: str, error: str) -> Any:
+    """Wait until a cascade is in a state and its last error matches; what is shown of it."""
+
+    async def is_so() -> bool:
+        shown = await at.get(location)
+        return bool(
+            shown["state"] == state and re.search(error, shown["lastError"] or "")
+        )
+
+    await until(is_so, HEALING)
+    return await at.get(location)
+
+
+@pytest.mark.slow
+async def test_a_target_that_refuses_for_twenty_seconds_is_found_when_it_accepts() -> (
+    None
+):
+    async with (
+        nodes(TWO) as (near, far),
+        front_of(far.url) as bare,
+        front_of(far.url) as polite,
+        NumberedPublisher(f"{near.url}/whip/cam"),
+    ):
+        await near.until_published("cam")
+        pushes = [
+            await near.begin("cam", targetUrl=f"{entry.url}/whip/{stream}")
+            for entry, stream in ((bare, "one"), (polite, "two"))
+        ]
+        for push in pushes:
+            await near.connected(push)
+        bare.refusal = Refusal(503, "no room", lasts=REFUSING)
+        polite.refusal = Refusal(503, "come back", retry_after=6, lasts=REFUSING)
+        await far.stop()
+        await far.start()
+
+        for push, words in zip(pushes, ("no room", "come back"), strict=True):
+            shown = await seen(near, push, "waiting", f"answered 503: {words}")
+            assert shown["attempts"] >= 1
+            assert shown["session"] is None
+        for push, stream in zip(pushes, ("one", "two"), strict=True):
+            await until(lambda: near.is_connected(push), HEALING)  # noqa: B023
+            shown = await near.get(push)
+            assert shown["attempts"] == 0
+            assert "503" in shown["lastError"]
+            await far.until_published(stream)
+        for entry in (bare, polite):
+            assert len(entry.refused) > 2
+        # Neither hurried, nor all at once.
+        assert all(b - a > a - z for z, a, b in triples(bare.refused))
+        assert all(b - a >= 6 for a, b in pairwise(polite.refused))
+
+
+async def test_a_wrong_token_is_named() -> None:
+    async with (
+        nodes("[node.near]") as [near],
+        nodes('[node.far.auth]\ntokens = ["right"]', "right") as [far],
+    ):
+        source, target = f"{far.url}/whep/cam", f"{far.url}/whip/far"
+        for token in ("wrong", ""):
+            status, _, text = await near.post("cam", sourceUrl=source, token=token)
+            assert status == 502
+            assert f"{source} answered 401" in text
+        assert await near.get("/api/cascade/") == []
+
+        pull = await near.begin("cam", sourceUrl=source, token="Bearer right")
+        await near.connected(pull)
+        async with NumberedPublisher(f"{near.url}/whip/mine"):
+            await near.until_published("mine")
+            status, _, text = await near.post("mine", targetUrl=target, token="wrong")
+            assert status == 502
+            assert f"{target} answered 401" in text
+            push = await near.begin("mine", targetUrl=target, token="right")
+            await near.connected(push)
+            # The token becomes a wrong one, and then the right one again.
+            await far.stop()
+            await far.configure('"right"', '"other"')
+            await far.start()
+            for location in (pull, push):
+                shown = await seen(near, location, "waiting", "answered 401")
+                assert "right" not in str(shown)
+            await far.stop()
+            await far.configure('"other"', '"right"')
+            await far.start()
+            for location in (pull, push):
+                await until(lambda: near.is_connected(location), HEALING)  # noqa: B023
+
+
+async def test_a_loop_over_three_nodes_is_refused_and_named() -> None:
+    async with nodes(NAMED) as (a, b, c):
+        for far, near in ((a, b), (b, c)):
+            pull = await near.begin("cam", sourceUrl=f"{far.url}/whep/cam")
+            await near.connected(pull)
+        status, _, text = await a.post("cam", sourceUrl=f"{c.url}/whep/cam")
+        assert status == 508
+        assert "a/cam → b/cam → c/cam → a/cam" in text
+        assert await a.get("/api/cascade/") == []
+        # As far as to here it is none, and it plays.
+        async with NumberedPublisher(f"{a.url}/whip/cam"):
+            await a.until_published("cam")
+            await until(lambda: c.codecs("cam"), 30)
+            # Nor may the end be pushed to the beginning, under whatever name it is there.
+            status, _, text = await c.post("cam", targetUrl=f"{a.url}/whip/cam")
+            assert status == 508
+            push = await c.begin("cam", targetUrl=f"{a.url}/whip/back")
+            await c.connected(push)
+            await a.until_published("back")
+
+
+async def test_what_a_hop_loses_it_sends_again_itself() -> None:
+    lossy = Conditions(loss=0.1, delay=0.005)
+    async with (
+        nodes(TWO) as (near, far),
+        front_of(near.url) as source,
+        front_of(far.url) as target,
+        Link(down=lossy) as pulled,
+        Link(up=lossy) as pushed,
+        NumberedPublisher(f"{near.url}/whip/cam") as publisher,
+    ):
+        source.rewrite, target.rewrite = pulled.rewrite, pushed.rewrite
+        await near.until_published("cam")
+        pull = await far.begin("pulled", sourceUrl=f"{source.url}/whep/cam")
+        push = await near.begin("cam", targetUrl=f"{target.url}/whip/pushed")
+        await far.connected(pull)
+        await near.connected(push)
+        codec = video(h264("42e01f"))
+        async with (
+            RtpClient.viewer(f"{far.url}/whep/pulled", codec) as one,
+            RtpClient.viewer(f"{far.url}/whep/pushed", codec) as two,
+        ):
+            for viewer in (one, two):
+                await viewer.until(lambda: has_all(viewer), 90)  # noqa: B023
+        assert pulled.down.lost > 0
+        assert pushed.up.lost > 0
+        assert publisher.packets >= PACKETS
+        assert publisher.nacked == 0
+
+
+def has_all(viewer: RtpClient) -> bool:
+    """Whether the first packets are all there, in whatever order they came."""
+    came = [packet.sequence for packet in viewer.rtp_of("video")]
+    return bool(came) and {(came[0] + n) & 0xFFFF for n in range(PACKETS)} <= {*came}
+
+
+def triples(times: list[float]) -> list[tuple[float, float, float]]:
+    """Each three times in a row."""
+    return list(zip(times, times[1:], times[2:], strict=False))

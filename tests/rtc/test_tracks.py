@@ -166,6 +166,17 @@ async def test_a_publisher_is_told_of_gaps_in_its_tracks() -> None:
     assert publisher.missing == [("video", GAP)]
 
 
+async def test_a_publisher_that_was_waited_for_is_told_of_the_gaps_until_then() -> None:
+    tracks, publisher = stream(), Publisher()
+    for n in range(module.MAX_UNCLAIMED + 2):
+        tracks._gap("video", GAP._replace(sequence=n))
+    tracks.begin(publisher, (media(VP8),))
+    told = [gap.sequence for _, gap in publisher.missing]
+    assert told == list(range(2, module.MAX_UNCLAIMED + 2))
+    tracks.begin(publisher, (media(VP8), media(OPUS)))
+    assert len(publisher.missing) == module.MAX_UNCLAIMED
+
+
 async def test_gaps_of_what_is_put_in_are_nobodys_and_leave_nothing() -> None:
     with rig() as r, Transport(r.plane) as transport:
         tracks = StreamTracks(r.plane, transport, "cam")

@@ -1,4 +1,4 @@
-"""An HTTP server in front of a real one: it changes what comes back, and notes what is asked."""
+"""An HTTP server in front of a real one: it changes what comes back, refuses, and takes notes."""
 
 from __future__ import annotations
 
@@ -25,6 +25,29 @@ class Asked:
     status: int
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How offers are refused.
+
+    Attributes:
+        status, body: of the response.
+        retry_after: seconds, for the header of that name.
+        lasts: seconds from the first refused offer on, after which offers are let through.
+    """
+
+    status: int
+    body: str = ""
+    retry_after: int | None = None
+    lasts: float = float("inf")
+
+    def response(self) -> web.Response:
+        """What is answered."""
+        response = web.Response(status=self.status, text=self.body)
+        if self.retry_after is not None:
+            response.headers["Retry-After"] = str(self.retry_after)
+        return response
+
+
 @dataclass(slots=True)
 class Front:
     """Attributes of a front, which a test may change at any time.
@@ -37,7 +60,9 @@ class Front:
         redirect: where POSTs are sent to (307), "" for nowhere.
         offers: POSTs go on without their body: the server answers by an offer of its own.
         deletes: while it is not set, no DELETE is answered.
-        asked: what has been asked so far.
+        refusal: what POSTs are answered, None to let them through.
+        refused: when they were, in seconds of the loop's clock.
+        asked: what has been asked so far, and was let through.
     """
 
     url: str
@@ -47,7 +72,18 @@ class Front:
     redirect: str = ""
     offers: bool = False
     deletes: asyncio.Event = field(default_factory=asyncio.Event)
+    refusal: Refusal | None = None
+    refused: list[float] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
+
+    def refuse(self) -> Refusal | None:
+        """How the offer that has just come is refused, if it is."""
+        now = asyncio.get_running_loop().time()
+        if self.refusal and self.refused and now - self.refused[0] > self.refusal.lasts:
+            self.refusal = None
+        if self.refusal:
+            self.refused.append(now)
+        return self.refusal
 
     def of(self, method: str) -> list[Asked]:
         """The requests of one method."""
@@ -70,6 +106,8 @@ async def front_of(server: str) -> AsyncIterator[Front]:
             if front.redirect and request.method == "POST":
                 front.asked.append(_asked(request, body, 307))
                 return web.Response(status=307, headers={"Location": front.redirect})
+            if request.method == "POST" and (refusal := front.refuse()):
+                return refusal.response()
             headers = {
                 k: v for k, v in request.headers.items() if k.lower() not in _OWN
             }

@@ -18,7 +18,7 @@ def picture(width: int, height: int, number: int) -> av.VideoFrame:
     """A moving gradient with its number in the upper left corner."""
     rows = np.arange(height, dtype=np.uint16)[:, None]
     columns = np.arange(width, dtype=np.uint16)[None, :]
-    luma = (64 + (rows + columns + 4 * number) % 128).astype(np.uint8)
+    luma = (64 + (rows + columns + 4 * number % 128) % 128).astype(np.uint8)
     stamp(luma, number, BITS)
     chroma = np.full((height // 2, width), 128, np.uint8)
     return av.VideoFrame.from_ndarray(np.concatenate([luma, chroma]), format="yuv420p")

@@ -41,6 +41,7 @@ class NumberedPublisher:
         sent_at: the wall clock's seconds at which each number was sent.
         packets: RTP packets sent so far.
         nacked: packets that it was asked to send again; it sends none.
+        asked: how often it was asked for a key frame.
     """
 
     def __init__(self, url: str, *, epoch: int = 0, token: str | None = None) -> None:
@@ -55,6 +56,7 @@ class NumberedPublisher:
         self.sent_at: dict[int, float] = {}
         self.packets = 0
         self.nacked = 0
+        self.asked = 0
         self._client = RtpClient.publisher(url, video(h264("42e01f"), ssrc=SSRC))
         self._client.signalling.token = token
         self._stream = RtpStream(96, SSRC, Format.H264)
@@ -112,12 +114,13 @@ class NumberedPublisher:
 
     def _is_asked(self) -> bool:
         """Whether a key frame is wanted; counts what else is."""
-        asked = bool(self._client.rtcp_of(PictureLoss, FullIntraRequest))
+        asked = len(self._client.rtcp_of(PictureLoss, FullIntraRequest))
+        self.asked += asked
         for packet in self._client.rtcp_of(GenericNack):
             assert isinstance(packet, GenericNack)
             self.nacked += len(packet.lost)
         self._client.rtcp.clear()
-        return asked
+        return asked > 0
 
 
 def _encoder() -> av.VideoCodecContext:

@@ -57,19 +57,14 @@ class RunningServer:
                 await asyncio.sleep(0.01)
 
 
-def merged(**sections: object) -> dict[str, object]:
-    """The sections of a test server: defaults, with single keys replaced."""
-    result: dict[str, object] = {**DEFAULTS}
+def config(**sections: object) -> Config:
+    """The configuration of a test server: defaults, with single keys replaced."""
+    merged: dict[str, object] = {**DEFAULTS}
     for name, keys in sections.items():
         if isinstance(keys, dict):
             keys = {**DEFAULTS.get(name, {}), **keys}
-        result[name] = keys
-    return result
-
-
-def config(**sections: object) -> Config:
-    """The configuration of a test server."""
-    return Config.model_validate(merged(**sections))
+        merged[name] = keys
+    return Config.model_validate(merged)
 
 
 @asynccontextmanager
