@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from bench import chromium, loss, work
+from bench import chromium, hops, loss, work
 from bench.load import Result
 from bench.process import choose_cores
 from bench.table import TITLES, markdown
@@ -38,11 +38,20 @@ MEASUREMENTS: Mapping[str, Callable[[Target], Awaitable[Result]]] = {
     "chromium": chromium.joins,
     "loss": loss.recovered,
     "freezes": loss.freezes,
+    "pull": partial(hops.delay, direction="pull"),
+    "push": partial(hops.delay, direction="push"),
+    "edge": partial(hops.edge, viewers=200),
+    "edges": partial(hops.edge, viewers=20, streams=20),
+    "pulled": hops.pulled,
     "bare": lambda target: work.bare(200),
     "threads": lambda target: work.threads(200),
 }
-#: Have nothing to do with any server.
-ALONE = ("bare", "threads")
+#: Parts that can be asked for by name.
+SECTIONS: Mapping[str, Sequence[str]] = {
+    "hops": ("pull", "push", "edge", "edges", "pulled")
+}
+#: Are measured once and not at every server: what they need only ours has, or none.
+ALONE = ("bare", "threads", *SECTIONS["hops"])
 QUICK = ("1x200", "bare")
 
 
@@ -53,6 +62,9 @@ def main() -> int:
         The exit status: 1 if a measurement failed.
     """
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "section", nargs="?", choices=SECTIONS, help="measure this part"
+    )
     parser.add_argument("--only", nargs="+", choices=TITLES, metavar="NAME")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument(
@@ -71,6 +83,8 @@ def main() -> int:
         name, pid, whip, whep, *token = values
         targets.append(Peer(name, whip, whep, int(pid), *token))
     chosen = options.only or (QUICK if options.quick else tuple(TITLES))
+    if options.section:
+        chosen = SECTIONS[options.section]
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     bench = Bench(targets)

@@ -81,7 +81,14 @@ def _arrival(control: Any, messages: Any, index: int) -> int:
 
 @compiled
 def _count(
-    rows: Any, number: int, data: Any, at: int, arrived: int, sent: Any, classes: Any
+    rows: Any,
+    number: int,
+    data: Any,
+    at: int,
+    arrived: int,
+    sent: Any,
+    classes: Any,
+    traces: Any,
 ) -> None:
     """One RTP packet of a viewer."""
     row = rows[number]
@@ -115,6 +122,8 @@ def _count(
         if began != 0:
             late = (arrived - began) // CLASS_NS
             classes[min(max(late, 0), CLASSES - 1)] += 1
+        if number < traces.shape[0]:
+            traces[number, (sequence + row.shift) & 0xFFFF] = arrived
 
 
 @compiled
@@ -126,6 +135,7 @@ def drain(
     control: Any,
     sent: Any,
     classes: Any,
+    traces: Any,
     others: Any,
     lengths: Any,
 ) -> int:
@@ -144,7 +154,7 @@ def drain(
                 if length >= 12 and 128 <= data[at] < 192:
                     if not 192 <= data[at + 1] <= 223:
                         arrived = _arrival(control, messages, index)
-                        _count(rows, number, data, at, arrived, sent, classes)
+                        _count(rows, number, data, at, arrived, sent, classes, traces)
                 elif waiting < WAITING:
                     start = address_of(others) + SLOT * waiting
                     memcpy(start, address_of(data) + at, min(length, SLOT))
@@ -165,13 +175,16 @@ class Receiver:
         sent: when each packet of each stream was sent, by its sequence number; written by
             publishers, 0 where unknown.
         latencies: how many packets of known latency came in each class of 10 µs.
+        traces: when each packet came to the first so many rows, in nanoseconds by the
+            publisher's sequence number; 0 where it did not.
     """
 
-    def __init__(self, streams: int = 1) -> None:
+    def __init__(self, streams: int = 1, traced: int = 0) -> None:
         self.rows: NDArray[Any] = np.zeros(MAX_VIEWERS, ROW)
         self.rows["fd"] = -1
         self.sent = np.zeros((streams, REMEMBERED), np.int64)
         self.latencies = np.zeros(CLASSES, np.int64)
+        self.traces = np.zeros((traced, REMEMBERED), np.int64)
         self._used = 0
         self._data = np.zeros(BATCH * SLOT, np.uint8)
         self._control = np.zeros(BATCH * _CONTROL // 8, np.int64)
@@ -244,10 +257,11 @@ class Receiver:
             row["shift"] = (sequence - row["highest"]) & 0xFFFF
 
     def begin(self) -> None:
-        """Forget gaps and latencies."""
+        """Forget gaps, latencies and traces."""
         self.rows["gap"] = 0
         self.rows["arrived"] = 0
         self.latencies[:] = 0
+        self.traces[:] = 0
 
     def latency(self, share: float) -> float:
         """The latency in seconds that a share of the packets had at most."""
@@ -267,6 +281,7 @@ class Receiver:
                 self._control,
                 self.sent,
                 self.latencies,
+                self.traces,
                 self._others,
                 self._lengths,
             )

@@ -168,7 +168,14 @@ def insides(server: Server) -> dict[str, int]:
         "key_frames": len(transport._key_frames),
         "receiver_errors": transport.counters()["control_receiver_errors"],
     }
-    for name in ("peers", "tracks", "viewers", "graves", "commands_waiting"):
+    for name in (
+        "peers",
+        "tracks",
+        "viewers",
+        "graves",
+        "commands_waiting",
+        "adopted",
+    ):
         found[name] = counters[name]
     return found
 
@@ -320,11 +327,12 @@ class Churn:
             )
             async with client:
                 self._connected.set()
-                await _send(client, codec.format, ssrc, restart)
+                await send(client, codec.format, ssrc, restart)
             self.restarts += 1
 
 
-async def _send(client: RtpClient, form: Format, ssrc: int, seconds: float) -> None:
+async def send(client: RtpClient, form: Format, ssrc: int, seconds: float) -> None:
+    """Publish key frames of one packet each for so long."""
     stream = RtpStream(96, ssrc)
     begin = b"\x10\x00" if form is Format.VP8 else b"\x65"
     end = time.monotonic() + seconds
@@ -443,8 +451,8 @@ async def soak(
     async with subject() as server:
         # Once through everything: what is made at first use belongs to the base.
         await Churn(server.url, seed).run(2, 1)
-        base = await _settled(server, None)
-        told(_shown("base", base))
+        base = await settled(server, None)
+        told(shown("base", base))
         looks: list[Look] = []
         churn, resident = Churn(server.url, seed + 1), Resident(server.url)
         async with resident.client, asyncio.TaskGroup() as tasks:
@@ -453,11 +461,11 @@ async def soak(
             while not running.done():
                 await asyncio.wait({running}, timeout=interval)
                 looks.append(await server.look())
-                told(_shown(f"{churn.joined} joins", looks[-1]))
+                told(shown(f"{churn.joined} joins", looks[-1]))
             staying.cancel()
             resident.count()
-        end = await _settled(server, base)
-        told(_shown("end", end))
+        end = await settled(server, base)
+        told(shown("end", end))
     return Outcome(
         base,
         end,
@@ -475,14 +483,14 @@ async def cycles(count: int, told: Callable[[str], None]) -> Outcome:
     looks: list[Look] = []
     async with subject() as server:
         await _join(server, 50)
-        base = await _settled(server, None)
-        told(_shown("base", base))
+        base = await settled(server, None)
+        told(shown("base", base))
         for number in range(1, 11):
             await _join(server, count // 10)
             looks.append(await server.look())
-            told(_shown(f"{number * (count // 10)} joins", looks[-1]))
-        end = await _settled(server, base)
-        told(_shown("end", end))
+            told(shown(f"{number * (count // 10)} joins", looks[-1]))
+        end = await settled(server, base)
+        told(shown("end", end))
     return Outcome(base, end, looks, count, 0, 0, 1, 0)
 
 
@@ -492,19 +500,26 @@ async def _join(server: Subject, count: int) -> None:
             pass
 
 
-async def _settled(server: Subject, base: Look | None) -> Look:
-    """The server when all who vanished have been given up, or as it is after `SETTLE`."""
+async def settled(server: Subject, base: Look | None, peers: int = 0) -> Look:
+    """The server when all who vanished have been given up, or as it is after `SETTLE`.
+
+    Args:
+        server: to look at.
+        base: how it has to be; None for with nobody but `peers`.
+        peers: who stay.
+    """
     deadline = time.monotonic() + SETTLE
     while True:
         look = await server.look()
-        is_idle = look.held["peers"] == 0 and look.held["graves"] == 0
+        is_idle = look.held["peers"] == peers and look.held["graves"] == 0
         is_settled = is_idle if base is None else look.held == base.held
         if is_settled or time.monotonic() > deadline:
             return look
         await asyncio.sleep(0.5)
 
 
-def _shown(title: str, look: Look) -> str:
+def shown(title: str, look: Look) -> str:
+    """A line about a look."""
     held = " ".join(f"{name} {count}" for name, count in look.held.items() if count)
     return (
         f"{look.minutes:6.1f} min  {title:<12} {look.memory:6.1f} MB, heap "
@@ -520,6 +535,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--cycles", type=int, default=0, help="join and leave so often instead"
     )
+    parser.add_argument(
+        "--cascades", type=int, default=0, help="begin and end so many cascades instead"
+    )
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options: Any = parser.parse_args(arguments)
     if options.serve:
@@ -529,6 +547,10 @@ def main(arguments: list[str] | None = None) -> int:
     def told(line: str) -> None:
         print(line, flush=True)
 
+    if options.cascades:
+        from bench import cascades
+
+        return cascades.run(options.cascades, options.seed, told)
     if options.cycles:
         outcome = asyncio.run(cycles(options.cycles, told))
     else:

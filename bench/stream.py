@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from bench.target import Endpoint
 from live777py.protocol.codecs import Format
-from live777py.protocol.rtcp import PictureLoss
+from live777py.protocol.rtcp import PictureLoss, SenderReport
+from live777py.protocol.rtp import ntp_from_unix_ns
 from tests.support.media import RtpStream
 from tests.support.offers import OfferedMedia, h264, video
 from tests.support.rtp_client import RtpClient
@@ -77,6 +78,7 @@ class Publisher:
         endpoint: Endpoint,
         *,
         is_deaf: bool = False,
+        reports: bool = False,
         period: Sequence[bytes] | None = None,
         sent_at: NDArray[np.int64] | None = None,
         phase: float = 0.0,
@@ -86,6 +88,7 @@ class Publisher:
         Args:
             endpoint: where to publish.
             is_deaf: send no key frames on request, as OBS does.
+            reports: send one a second, as browsers do, and nodes that are pulled from.
             period: access units to repeat, a key frame first; noise without it.
             sent_at: takes the time of each packet by its sequence number.
             phase: seconds to wait before the first picture, so that streams differ.
@@ -94,6 +97,7 @@ class Publisher:
         self.pictures = 0
         self.gap = 0.0
         self._is_deaf = is_deaf
+        self._reports = reports
         self._period = pictures() if period is None else period
         self._is_asked = False
         self._key_frame = 0.0
@@ -132,8 +136,9 @@ class Publisher:
 
     async def pause(self) -> None:
         """Stop between two pictures; returns when nothing more is being sent."""
-        self._idle.clear()
-        self._running.clear()
+        if self._running.is_set():
+            self._idle.clear()
+            self._running.clear()
         await self._idle.wait()
 
     def resume(self) -> None:
@@ -162,12 +167,20 @@ class Publisher:
             if self._is_asked_for_key_frame():
                 position = 0
             self.gap = max(self.gap, time.monotonic() - before)
-            await self._send(self._period[position], self.pictures * CLOCK_RATE // RATE)
+            timestamp = self.pictures * CLOCK_RATE // RATE
+            await self._send(self._period[position], timestamp)
+            if self._reports and self.pictures % RATE == 0:
+                await self._report(timestamp)
             before = time.monotonic()
             self.pictures += 1
             position = (position + 1) % len(self._period)
             due += 1 / RATE
             await asyncio.sleep(max(0.0, due - before))
+
+    async def _report(self, timestamp: int) -> None:
+        now = ntp_from_unix_ns(time.time_ns())
+        report = SenderReport(SSRC, now, timestamp, self.sent, self.sent)
+        await self._client.send_rtcp(report)
 
     async def _send(self, picture: bytes, timestamp: int) -> None:
         sequence = self._stream.sequence

@@ -36,6 +36,22 @@ _FORWARDING = (
     Figure("server_share", "server CPU, share of its core", "{:.0%}"),
     Figure("load_share", "load generator's CPU, share of its core", "{:.0%}"),
 )
+_DELAYS = (
+    Figure("hop_p50_ms", "added by one hop, median, ms", "{:.2f}"),
+    Figure("hop_p99_ms", "the same, p99, ms", "{:.2f}"),
+    Figure("two_p50_ms", "added by two hops, median, ms", "{:.2f}"),
+    Figure("two_p99_ms", "the same, p99, ms", "{:.2f}"),
+    Figure("compared", "packets that all three viewers had", "{:.3%}"),
+)
+_EDGE = (
+    Figure("edge_us", "CPU per forwarded packet, it pulls, µs", "{:.2f}"),
+    Figure("own_us", "the same, a node that has the publisher, µs", "{:.2f}"),
+    Figure("ratio", "ratio of the two, taken in turn", "{:.2f}"),
+    Figure("edge_delivered", "delivered, it pulls", "{:.3%}"),
+    Figure("own_delivered", "delivered, it has the publisher", "{:.3%}"),
+    Figure("edge_p50_ms", "latency p50 from the publisher, it pulls, ms", "{:.2f}"),
+    Figure("own_p50_ms", "the same, it has the publisher, ms", "{:.2f}"),
+)
 _MEMORY = Figure("memory_kb", "memory a viewer, kB", "{:.0f}", has_ratio=True)
 
 FIGURES: Mapping[str, Sequence[Figure]] = {
@@ -70,6 +86,21 @@ FIGURES: Mapping[str, Sequence[Figure]] = {
         Figure("viewer_freezes_clear", "beside it, none lost", "{:.0f}"),
         Figure("publisher_freezes", "freezes, publisher's path loses", "{:.0f}"),
         Figure("publisher_freezes_clear", "beside it, none lost", "{:.0f}"),
+    ),
+    "pull": _DELAYS,
+    "push": _DELAYS,
+    "edge": _EDGE,
+    "edges": _EDGE,
+    "pulled": (
+        Figure(
+            "answer_ms", "POST of a pull until it is answered, median, ms", "{:.0f}"
+        ),
+        Figure(
+            "media_ms",
+            "POST to first packet at a viewer who waits, median, ms",
+            "{:.0f}",
+        ),
+        Figure("media_worst_ms", "the same, worst, ms", "{:.0f}"),
     ),
     "threads": (
         Figure("rate_1", "packets sent a second by one thread", "{:,.0f}"),
@@ -109,6 +140,11 @@ TITLES: Mapping[str, str] = {
     "joins": "200 joins, 100 watching",
     "loss": "5 % lost at random, round trip 20 ms",
     "freezes": "the same in Chromium, 300 frames",
+    "pull": "three nodes, each pulls from the one before",
+    "push": "three nodes, each pushes to the next",
+    "edge": "1 stream × 200 viewers, pulled and not",
+    "edges": "20 streams × 1 viewer, pulled and not",
+    "pulled": "10 pulls with a viewer who waits",
     "threads": "saturated by injection, 200 viewers",
     "deaf": "publisher deaf to PLI, 2 s between key frames",
     "chromium": "the same publisher, 10 joins in Chromium",

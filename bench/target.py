@@ -118,24 +118,34 @@ class Ours:
         """A process of its own, that ends with the measurement."""
         core, _ = choose_cores()
         async with ServerProcess(core, arguments=self.arguments) as server:
-            yield _RunningOurs(server, memory(server.pid))
+            yield RunningOurs(server, memory(server.pid))
 
 
 @dataclass(frozen=True)
-class _RunningOurs:
+class RunningOurs:
+    """A process of ours.
+
+    Attributes:
+        base: its resident bytes without load.
+    """
+
     server: ServerProcess
-    base: float
+    base: float = 0.0
 
     def whip(self, stream: int) -> Endpoint:
+        """Where to publish a stream."""
         return Endpoint(f"{self.server.url}/whip/{stream}")
 
     def whep(self, stream: int) -> Endpoint:
+        """Where to play it."""
         return Endpoint(f"{self.server.url}/whep/{stream}")
 
     def cpu_seconds(self) -> float:
+        """User and system time so far."""
         return cpu_seconds(self.server.pid)
 
     def grown(self) -> float:
+        """Resident bytes beyond those without load."""
         return memory(self.server.pid) - self.base
 
 

@@ -17,6 +17,7 @@ from typing import Self
 import aiohttp
 from aiohttp import web
 
+from live777py.aio import network
 from live777py.aio.scope import TaskScope
 from live777py.api.cors import CrossOrigin
 from live777py.api.front import Front
@@ -125,6 +126,7 @@ class Server:
             ).start()
             _warn_of_strangers(config)
             _begin_cascades(live, config.stream)
+            background.spawn(network.watch, live.retry_cascades)
             # Run first when the stack unwinds.
             stack.callback(live.refuse_work)
             self._stack = stack.pop_all()

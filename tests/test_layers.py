@@ -70,6 +70,7 @@ OTHER_TESTS = {"data", "e2e", "support"}
 
 #: Test files that test the project, or a library below it, rather than one module.
 PROJECT_TESTS = {
+    "test_compose.py",
     "test_fuzz.py",
     "test_layers.py",
     "test_own_server.py",

@@ -29,9 +29,11 @@ class Backoff:
         """Seconds to wait now; the next time it is twice as long."""
         usual = self._usual
         self._usual = min(self._most, 2 * usual)
+        # At both ends the range is cut, and not the delay, or half of all would be the same.
+        shortest = max(self._least, usual * (1 - self._jitter))
+        longest = min(self._most, usual * (1 + self._jitter))
         # Not for secrets: it only has to differ from others.
-        part = random.uniform(-self._jitter, self._jitter)  # noqa: S311
-        return min(self._most, max(self._least, usual * (1 + part)))
+        return random.uniform(shortest, longest)  # noqa: S311
 
     def reset(self) -> None:
         """It has worked: begin with the shortest again."""

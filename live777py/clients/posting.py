@@ -143,7 +143,7 @@ async def post(
                 status=response.status,
                 media_type=response.content_type,
                 text=await _beginning(response),
-                retry_after=_retry_after(response.headers.get("Retry-After", "")),
+                retry_after=retry_after(response.headers.get("Retry-After", "")),
             )
     except TimeoutError:
         raise NoReply(f"no answer within {timeout:g} s") from None
@@ -159,7 +159,7 @@ async def _beginning(response: aiohttp.ClientResponse) -> str:
     return data.decode("utf-8", "replace")
 
 
-def _retry_after(value: str) -> float:
+def retry_after(value: str) -> float:
     """The header's seconds or date (RFC 9110 section 10.2.3) as seconds from now."""
     if value.isascii() and value.isdigit() and len(value) < 10:
         return float(value)

@@ -1,4 +1,4 @@
-"""The HTTP exchange that WHIP and WHEP share: an offer posted, an answer read, a DELETE.
+"""The HTTP exchange that WHIP and WHEP share: an offer posted, an answer read, PATCH and DELETE.
 
 It knows nothing of WebRTC: offer and answer are text.
 """
@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import ClassVar, Self
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
+from live777py.aio.finish import finish
+from live777py.clients import posting
 from live777py.core.remote import shown
 from live777py.errors import Unavailable
 from live777py.protocol import sdpfrag
@@ -31,6 +33,11 @@ MAX_REDIRECTS = 5
 #: Seconds that one request may take.
 TIMEOUT = 15.0
 
+#: Seconds in which a server may still answer when nobody waits for the session any more, so that
+#: it can be deleted, and those that this may take.
+_GRACE = 2.0
+_UNDO_TIMEOUT = 5.0
+
 #: Says of a cascade's offer where the media comes from, or to whom it goes, and of its answer
 #: where it comes from (`core/lineage.py`); other servers pass over it.
 VIA = "Live777py-Via"
@@ -39,7 +46,7 @@ VIA = "Live777py-Via"
 WAIT = "Live777py-Wait"
 NO_WAIT = "no"
 
-_SDP = "application/sdp"
+SDP_TYPE = "application/sdp"
 _REDIRECTS = (307, 308)
 
 
@@ -89,11 +96,12 @@ class SdpSession:
 
     Attributes:
         url: of the session, to be deleted; None when the server did not say.
-        answer: its SDP.
+        answer: its SDP; an offer where `is_offer`.
         ice_servers: STUN and TURN servers that the response names.
         etag: of the ICE session, None when the server does not do restarts.
         via: where the media comes from, of a node; else "".
         takes_fragments: whether more candidates may be sent to it.
+        is_offer: whether it wants an answer; then nothing is agreed yet.
     """
 
     url: str | None
@@ -102,6 +110,7 @@ class SdpSession:
     etag: str | None = field(default=None)
     via: str = ""
     takes_fragments: bool = False
+    is_offer: bool = False
 
 
 class SdpClient:
@@ -118,6 +127,7 @@ class SdpClient:
         *,
         timeout: float = TIMEOUT,
         headers: Mapping[str, str] | None = None,
+        takes_offers: bool = False,
     ) -> None:
         """Prepare a client.
 
@@ -126,10 +136,12 @@ class SdpClient:
                 a node of a cluster hands a client to another one.
             timeout: seconds that a request may take, redirects included.
             headers: sent with every offer, redirected or not.
+            takes_offers: a server may answer 406 with an offer of its own (WHEP).
         """
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._timeout = timeout
         self._post_headers = dict(headers or {})
+        self._takes_offers = takes_offers
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -155,18 +167,48 @@ class SdpClient:
     async def post(self, url: str, offer: str) -> SdpSession:
         """Post an offer.
 
+        A session of which the answer cannot be used is deleted, and so is one that is made
+        while the caller is being cancelled, if the server answers within two seconds.
+
         Raises:
-            Refused: the server did not answer 201 with SDP.
+            Refused: the server did not answer 201 with SDP, nor 406 with an offer that we take.
             Unreachable: it did not answer at all, or in time.
         """
+        outcome: SdpSession | Unavailable | None = None
+
+        async def exchange() -> None:
+            nonlocal outcome
+            try:
+                async with self._reaching(url):
+                    outcome = await self._post(_checked(url), offer)
+            except (Refused, Unreachable) as error:
+                outcome = error
+
         try:
-            async with asyncio.timeout(self._timeout):
-                return await self._post(_checked(url), offer)
-        except TimeoutError as error:
-            reason = f"no answer within {self._timeout:g} s"
-            raise Unreachable(url, reason) from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise Unreachable(url, _reason(error)) from error
+            await finish(exchange, grace=_GRACE)
+        except asyncio.CancelledError:
+            if isinstance(outcome, SdpSession):
+                await finish(self._undo, outcome)
+            raise
+        if not isinstance(outcome, SdpSession):
+            raise outcome or Unreachable(url, "the exchange was cancelled")
+        return outcome
+
+    async def answer(self, session: SdpSession, answer: str) -> None:
+        """Answer an offer of the server's (draft-ietf-wish-whep-03 section 4.3.2).
+
+        Raises:
+            Refused: the server did not take it.
+            Unreachable: it did not answer at all, or in time.
+        """
+        url = session.url or ""
+        headers = {**self._headers, "Content-Type": SDP_TYPE}
+        async with (
+            self._reaching(url),
+            self._client.patch(url, data=answer.encode(), headers=headers) as response,
+        ):
+            if not response.ok:
+                raise await _refusal(response)
 
     async def delete(self, session: SdpSession) -> int | None:
         """End a session; returns the status, None if there was none: the session times out."""
@@ -196,6 +238,18 @@ class SdpClient:
                 return response.ok
         return False
 
+    @contextlib.asynccontextmanager
+    async def _reaching(self, url: str) -> AsyncIterator[None]:
+        """Bound the time of a request, and say in our words why there was no answer."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                yield
+        except TimeoutError as error:
+            reason = f"no answer within {self._timeout:g} s"
+            raise Unreachable(url, reason) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise Unreachable(url, _reason(error)) from error
+
     @property
     def _client(self) -> aiohttp.ClientSession:
         if self._http is None:
@@ -206,8 +260,8 @@ class SdpClient:
         headers = {
             **self._headers,
             **self._post_headers,
-            "Content-Type": _SDP,
-            "Accept": _SDP,
+            "Content-Type": SDP_TYPE,
+            "Accept": SDP_TYPE,
         }
         for _ in range(MAX_REDIRECTS + 1):
             # aiohttp drops the token when it follows to another host.
@@ -216,32 +270,67 @@ class SdpClient:
             ) as response:
                 target = response.headers.get("Location", "")
                 if response.status in _REDIRECTS and target:
-                    url = _checked(urljoin(str(response.url), target))
+                    url = self._redirected(str(response.url), target)
                     continue
-                return await _session(response)
+                return await self._session(response)
         raise Refused(url, 308, f"more than {MAX_REDIRECTS} redirects")
 
+    def _redirected(self, url: str, target: str) -> str:
+        new = _checked(urljoin(url, target))
+        if self._headers and url.startswith("https:") and new.startswith("http:"):
+            raise ValueError(
+                "it redirects from https to http, which would show the token"
+            )
+        return new
 
-async def _session(response: aiohttp.ClientResponse) -> SdpSession:
-    url = str(response.url)
-    if response.status != 201:
-        text = await _text(response, MAX_ERROR_BYTES)
-        via = response.headers.get(VIA, "")
-        raise Refused(url, response.status, text, _retry_after(response), via)
-    answer = await _text(response, MAX_SDP_BYTES + 1)
-    if len(answer.encode()) > MAX_SDP_BYTES:
-        raise Refused(url, 201, f"an answer of more than {MAX_SDP_BYTES} bytes")
-    if not answer.startswith("v=0"):
-        raise Refused(url, 201, f"not SDP: {answer[:60]!r}")
-    location = response.headers.get("Location")
-    return SdpSession(
-        url=None if location is None else urljoin(url, location),
-        answer=answer,
-        ice_servers=ice_servers(response.headers.getall("Link", [])),
-        etag=response.headers.get("ETag"),
-        via=response.headers.get(VIA, ""),
-        takes_fragments=_takes_fragments(response.headers),
-    )
+    async def _session(self, response: aiohttp.ClientResponse) -> SdpSession:
+        url = str(response.url)
+        location = response.headers.get("Location")
+        is_offer = (
+            self._takes_offers
+            and response.status == 406
+            and response.content_type == SDP_TYPE
+            and location is not None
+        )
+        if response.status != 201 and not is_offer:
+            raise await _refusal(response)
+        made = SdpSession(
+            url=None if location is None else urljoin(url, location),
+            answer="",
+            ice_servers=ice_servers(response.headers.getall("Link", [])),
+            etag=response.headers.get("ETag"),
+            via=response.headers.get(VIA, ""),
+            takes_fragments=_takes_fragments(response.headers),
+            is_offer=is_offer,
+        )
+        try:
+            return replace(made, answer=await _sdp(response))
+        except BaseException:
+            # Nobody else will know of the session.
+            await finish(self._undo, made)
+            raise
+
+    async def _undo(self, session: SdpSession) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_UNDO_TIMEOUT):
+                await self.delete(session)
+
+
+async def _refusal(response: aiohttp.ClientResponse) -> Refused:
+    text = await _text(response, MAX_ERROR_BYTES)
+    wanted = posting.retry_after(response.headers.get("Retry-After", ""))
+    via = response.headers.get(VIA, "")
+    return Refused(str(response.url), response.status, text, wanted or None, via)
+
+
+async def _sdp(response: aiohttp.ClientResponse) -> str:
+    url, status = str(response.url), response.status
+    text = await _text(response, MAX_SDP_BYTES + 1)
+    if len(text.encode()) > MAX_SDP_BYTES:
+        raise Refused(url, status, f"an answer of more than {MAX_SDP_BYTES} bytes")
+    if not text.startswith("v=0"):
+        raise Refused(url, status, f"not SDP: {text[:60]!r}")
+    return text
 
 
 def _takes_fragments(headers: Mapping[str, str]) -> bool:
@@ -263,12 +352,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     return str(error) or type(error).__name__
-
-
-def _retry_after(response: aiohttp.ClientResponse) -> float | None:
-    """The header's seconds; its other form, a date, is not used by any such server."""
-    text = response.headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() else None
 
 
 def _checked(url: str) -> str:

@@ -6,6 +6,6 @@ from live777py.clients.sdp_session import SdpClient
 
 
 class WhepClient(SdpClient):
-    """Posts offers to WHEP endpoints; a server that wants to offer itself is refused."""
+    """Posts offers to WHEP endpoints, which may want to offer themselves."""
 
     protocol = "WHEP"

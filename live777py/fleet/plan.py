@@ -26,15 +26,19 @@ LOOPBACK = "127.0.0.1"
 
 #: What is started without a file.
 EXAMPLE = """\
+# An origin and two edges: publish at the origin, watch at the edges.
+
 [node.origin]
 
-[node.edge-1]
+[node.edge-1.edge]
+origins = ["${origin.url}"]
 
-[node.edge-2]
+[node.edge-2.edge]
+origins = ["${origin.url}"]
 """
 
-#: Names are those of files, and stand in references.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", re.ASCII)
+#: Names are those of files, stand in references, and are the nodes' own ([node] name).
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,23}", re.ASCII)
 
 #: `$${` is an escaped `${`; anything else between braces is a reference.
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
@@ -93,6 +97,9 @@ def make(text: str, where: str, ports: Iterator[int]) -> Plan:
         raise ConfigError(f"{where}: is not valid TOML: {error}") from None
     faults: list[str] = []
     tables = _tables(data, faults.append)
+    for name, table in tables.items():
+        if isinstance(table.setdefault("node", {}), dict):
+            table["node"].setdefault("name", name)
     listening = {
         name: _give_addresses(name, table, ports, faults.append)
         for name, table in tables.items()
@@ -134,7 +141,7 @@ def _tables(data: Table, fault: Callable[[str], None]) -> dict[str, Table]:
     for name, own in nodes.items():
         if not _NAME.fullmatch(name):
             fault(
-                f"node.{name}: is no name: letters, digits, - and _, 32 of them at most"
+                f"node.{name}: is no name: letters, digits, - and _, 24 of them at most"
             )
         elif not isinstance(own, dict):
             fault(f"node.{name}: must be a table")

@@ -9,7 +9,9 @@ sends STUN is for control to judge.
 from __future__ import annotations
 
 from .cfuncs import address_of, compiled, epoll_ctl, epoll_wait, inlined, int64
-from .receive import receive
+from .delays import note_delay
+from .fanout import deliver
+from .receive import take
 from .tables import EVENT_BYTES, EVENT_DATA, EVENTS, State
 from .wire import get_native32, put_native32
 
@@ -30,6 +32,7 @@ def uses_ipv6(state: State, peer: int) -> bool:
 def adopt(state: State, peer: int, descriptor: int) -> None:
     """Receive from a peer's own socket."""
     state.peers[peer].socket_plus_one = descriptor + 1
+    state.peers[peer].socket_drops = 0
     engine = state.engine[0]
     engine.adopted += 1
     put_native32(state.events, 0, 0, EPOLLIN)
@@ -64,7 +67,7 @@ def use_socket(state: State, peer: int, socket_plus_one: int, is_ipv6: int) -> N
 
 @compiled
 def receive_adopted(state: State) -> int:
-    """Take what peers' own sockets have, at most one batch of each.
+    """Take what peers' own sockets have, at most one batch of each, and forward it at once.
 
     The kernel lists those that are ready in turn, so that none is forgotten.
 
@@ -72,8 +75,16 @@ def receive_adopted(state: State) -> int:
         How many datagrams there were.
     """
     count = epoll_wait(state.engine[0].epoll, address_of(state.events), EVENTS, 0)
+    before = state.counters[0].packets_out
     received = int64(0)
+    newest = int64(-1)
     for i in range(count):
         peer = get_native32(state.events, 0, i * EVENT_BYTES + EVENT_DATA)
-        received += receive(state, state.peers[peer].socket_plus_one - 1, peer)
+        taken = take(state, state.peers[peer].socket_plus_one - 1, peer)
+        received += taken
+        if taken > 0:
+            newest = int64(taken - 1)
+    deliver(state)
+    if newest >= 0 and state.counters[0].packets_out != before:
+        note_delay(state, newest)
     return received

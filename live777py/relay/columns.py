@@ -38,6 +38,8 @@ ENGINE = _record(
     "waits",
     "coalesce",
     "is_full",
+    # What the shared socket has dropped so far.
+    "socket_drops",
     "parked_head",
     "parked_tail",
     # Sources that are not WebRTC: peers behind the last one.
@@ -137,6 +139,7 @@ PEER = _record(
     "bytes_received",
     # Its own socket, 0 where it uses the shared one.
     "socket_plus_one",
+    "socket_drops",
     # The id of its transport-wide numbers, 0 when they are not wanted.
     "transport_cc",
 )

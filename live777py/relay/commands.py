@@ -186,6 +186,8 @@ def bind(
         fed.publisher = peer
         # Whatever its SSRC, the next packet begins a new run of numbers.
         fed.anchored = 0
+        # Its first key frame tells what it is, however soon it follows another's.
+        fed.key_announced = 0
         fed.group_start = 0
 
 
@@ -493,7 +495,7 @@ def apply_commands(state: State) -> int:
                 deliver(state)
             if not has_received and _is_removal(kind):
                 has_received = True
-                received = receive(state, engine.socket, int64(-1))
+                received = receive(state, engine.socket)
             if not _apply(state, row):
                 engine.is_stalled = 1
                 break

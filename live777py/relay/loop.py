@@ -89,12 +89,13 @@ def _turn(state: State, timeout: int) -> int:
         read(engine.wake, event, 8)
     # Any event: a pending socket error is taken by the receive call.
     is_readable = ready > 0 and state.polls[0] >> 48 != 0
-    if is_readable and timeout != 0:
+    # What comes by one peer's own socket, the node that it leads to has let gather already.
+    if (is_readable or (is_adopted_ready and engine.adopted > 1)) and timeout != 0:
         rest(state)
     read_clock(state)
     count = apply_commands(state)
     if is_readable:
-        received = receive(state, engine.socket, int64(-1))
+        received = receive(state, engine.socket)
         engine.is_full = int64(received == BATCH)
         count += received
     else:

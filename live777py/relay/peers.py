@@ -12,7 +12,7 @@ from .paths import Words, is_ipv4, path_to_words
 from .registry import Key, Peer
 from .seam import Arrived, Path, PeerId, PeerStats, SrtpKeys
 from .settings import PlaneSettings
-from .sockets import prepare
+from .sockets import match_buffers, prepare
 from .viewers import Viewers
 
 #: Addresses of one peer that may be known at once.
@@ -155,6 +155,8 @@ class Peers(Viewers):
         try:
             own.setblocking(False)
             prepare(own)
+            # A key frame comes as one burst, by this socket as by the shared one.
+            match_buffers(own, self._sock)
             words = self._words(path, own)
         except BaseException:
             own.close()

@@ -98,9 +98,22 @@ def destination(state: State, row: int) -> tuple[int, int]:
     return int64(0), int64(0)
 
 
+@inlined
+def note_kernel_drops(state: State, owner: int, drops: int) -> None:
+    """Count what a socket has dropped since the last time; it says how many in all."""
+    if owner < 0:
+        before = state.engine[0].socket_drops
+        state.engine[0].socket_drops = drops
+    else:
+        before = state.peers[owner].socket_drops
+        state.peers[owner].socket_drops = drops
+    # In 32 bits that wrap.
+    state.counters[0].kernel_dropped += (drops - before) & MASK32
+
+
 @compiled
-def count_kernel_drops(state: State, row: int) -> None:
-    """Read how many datagrams the socket's buffer had no room for, if the kernel says so."""
+def count_kernel_drops(state: State, row: int, owner: int) -> None:
+    """Read how many datagrams a socket's buffer had no room for, if the kernel says so."""
     controls = state.input.controls
     end = min(state.input.messages[row].control_length & MASK32, CONTROL_BYTES)
     at = int64(0)
@@ -112,7 +125,7 @@ def count_kernel_drops(state: State, row: int) -> None:
         kind = get_native32(controls, row, at + 12)
         if level == SOL_SOCKET and kind == SO_RXQ_OVFL and length >= 20:
             drops = get_native32(controls, row, at + CMSG_HEADER)
-            state.counters[0].kernel_dropped = drops
+            note_kernel_drops(state, owner, drops)
         at += (length + 7) & ~7
 
 
@@ -407,8 +420,8 @@ def classify(state: State, row: int, length: int, owner: int) -> None:
 
 
 @compiled
-def receive(state: State, descriptor: int, owner: int) -> int:
-    """Take what a socket has, at most one batch, and forward it.
+def take(state: State, descriptor: int, owner: int) -> int:
+    """Take what a socket has, at most one batch, to be delivered afterwards.
 
     Args:
         state: everything.
@@ -428,7 +441,6 @@ def receive(state: State, descriptor: int, owner: int) -> int:
         return 0
     counters = state.counters[0]
     counters.receive_calls += 1
-    before = counters.packets_out
     for row in range(count):
         message = messages[row]
         length = message.length & MASK32
@@ -438,9 +450,21 @@ def receive(state: State, descriptor: int, owner: int) -> int:
             counters.malformed += 1
         else:
             classify(state, row, length, owner)
-    if owner < 0:
-        count_kernel_drops(state, count - 1)
-    deliver(state)
-    if counters.packets_out != before:
+    count_kernel_drops(state, count - 1, owner)
+    return count
+
+
+@compiled
+def receive(state: State, descriptor: int) -> int:
+    """Take what the shared socket has, at most one batch, and forward it.
+
+    Returns:
+        How many datagrams there were.
+    """
+    before = state.counters[0].packets_out
+    count = take(state, descriptor, int64(-1))
+    if count > 0:
+        deliver(state)
+    if state.counters[0].packets_out != before:
         note_delay(state, int64(count - 1))
     return count

@@ -157,6 +157,15 @@ def _set_buffers(sock: socket.socket, receive: int, send: int) -> None:
         )
 
 
+def match_buffers(sock: socket.socket, model: socket.socket) -> None:
+    """Make a socket's buffers at least as large as another's."""
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        size = model.getsockopt(socket.SOL_SOCKET, option)
+        if sock.getsockopt(socket.SOL_SOCKET, option) < size:
+            # What the kernel reports is double what it is to be asked for.
+            sock.setsockopt(socket.SOL_SOCKET, option, size // 2)
+
+
 def send_control(sock: socket.socket, data: bytes, path: Path) -> None:
     """Send one datagram along a path, from the local address that it names.
 

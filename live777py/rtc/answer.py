@@ -54,7 +54,11 @@ class AnsweredSection:
 
 
 def write_answer(
-    offer: Offer, local: LocalParameters, answered: dict[str, AnsweredSection]
+    offer: Offer,
+    local: LocalParameters,
+    answered: dict[str, AnsweredSection],
+    *,
+    is_lite: bool = True,
 ) -> str:
     """Write the answer to an offer.
 
@@ -64,6 +68,7 @@ def write_answer(
         offer: what is answered.
         local: what our side is.
         answered: by mid, the sections that are accepted; all others are rejected.
+        is_lite: our side only answers connectivity checks (RFC 8445 section 2.5).
     """
     bundle = [mid for mid in offer.bundle if mid in answered]
     # The candidates belong into one section, that which tags the bundle.
@@ -79,7 +84,9 @@ def write_answer(
         attributes.append(("group", f"BUNDLE {' '.join(bundle)}"))
     if offer.description.has("extmap-allow-mixed"):
         attributes.append(("extmap-allow-mixed", None))
-    attributes += [("ice-lite", None), ("ice-options", ICE_OPTIONS)]
+    if is_lite:
+        attributes.append(("ice-lite", None))
+    attributes.append(("ice-options", ICE_OPTIONS))
     return str(
         SessionDescription(
             attributes=tuple(attributes),

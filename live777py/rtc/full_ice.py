@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import logging
 import secrets
@@ -59,6 +60,17 @@ def source_address(host: str, port: int = 9) -> str | None:
         probe.connect((host, port))
         return str(probe.getsockname()[0])
     return None
+
+
+def has_address(address: tuple[Any, ...]) -> bool:
+    """Whether an address as of `getsockname` still is one of this machine's."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((address[0], 0, *address[2:]))
+    except OSError as error:
+        return error.errno != errno.EADDRNOTAVAIL
+    return True
 
 
 class FullIce(aioice.Connection):
@@ -149,7 +161,9 @@ class FullIce(aioice.Connection):
     ) -> None:
         """Gather candidates with STUN and TURN servers, while `start` checks what there is.
 
-        Servers that do not work are passed over.
+        Servers that do not work are passed over. They are those of the answer: to ask for them
+        beforehand (OPTIONS, RFC 9725 section 4.6) would cost each attempt a round trip, and
+        delay what most servers are reached by, the direct path.
 
         Args:
             servers: those that a client should use.

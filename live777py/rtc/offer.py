@@ -104,8 +104,12 @@ class Offer:
         return tuple((s.kind, s) for s in self.sections if s.kind is not None)
 
 
-def read_offer(text: str) -> Offer:
+def read_offer(text: str, *, may_be_lite: bool = False) -> Offer:
     """Read and check an offer.
+
+    Args:
+        text: its SDP.
+        may_be_lite: our side checks connectivity, so that the other one need not.
 
     Raises:
         InvalidOffer: it is malformed or lacks what WebRTC needs.
@@ -127,7 +131,7 @@ def read_offer(text: str) -> Offer:
         *(s.media for s in order if s.kind is not None or s.media.port),
         description,
     ]
-    _check_transport(description, sections)
+    _check_transport(description, sections, may_be_lite)
     _check_rids(sections)
     return Offer(
         description,
@@ -218,9 +222,11 @@ def _bundle(
 
 
 def _check_transport(
-    description: SessionDescription, sections: tuple[OfferedSection, ...]
+    description: SessionDescription,
+    sections: tuple[OfferedSection, ...],
+    may_be_lite: bool,
 ) -> None:
-    if description.has("ice-lite"):
+    if description.has("ice-lite") and not may_be_lite:
         raise UnusableOffer(
             "the offer is of an ICE-lite peer, and so is this server: neither would begin"
         )

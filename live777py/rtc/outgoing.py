@@ -27,6 +27,7 @@ from live777py.protocol.link import LinkedIceServer
 from live777py.relay import srtp
 from live777py.relay.seam import SrtpKeys
 from live777py.rtc.answer import LocalParameters
+from live777py.rtc.counter_offer import read_counter_offer
 from live777py.rtc.dtls import Certificate, Dtls, HandshakeFailed
 from live777py.rtc.full_ice import Address, Credentials, FullIce
 from live777py.rtc.outgoing_offer import (
@@ -169,18 +170,9 @@ class OutgoingPeer:
             ConnectFailed: no socket could be opened.
         """
         await self._ice.gather_candidates()
-        candidates = tuple(
-            Candidate.parse(candidate.to_sdp())
-            for candidate in self._ice.local_candidates
-        )
-        if not candidates:
+        local = self._local()
+        if not local.candidates:
             raise ConnectFailed("no local address could be opened to send from")
-        local = LocalParameters(
-            self._ice.local_username,
-            self._ice.local_password,
-            self._certificate.fingerprint,
-            candidates,
-        )
         return write_offer(
             self._media,
             local,
@@ -189,9 +181,31 @@ class OutgoingPeer:
             trickles=self._trickles,
         )
 
+    def read(self, answer: str) -> Answer:
+        """Check the answer to the offer.
+
+        Raises:
+            InvalidAnswer: it cannot be used.
+        """
+        return read_answer(answer, self._media)
+
+    def answer_to(self, offer: str) -> tuple[Answer, str]:
+        """Take an offer that came instead of an answer; to be called after `offer`.
+
+        Returns:
+            What the other side has said, for `connect`, and our answer.
+
+        Raises:
+            InvalidOffer, UnsupportedCodec: it cannot be used.
+        """
+        counter = read_counter_offer(offer, self._media)
+        # Who offers is in control, unless it is the only lite one (RFC 8445 section 6.1.1).
+        self._ice.ice_controlling = counter.remote.is_lite
+        return counter.remote, counter.answer(self._local())
+
     async def connect(
         self,
-        answer: str,
+        answer: str | Answer,
         *,
         ice_servers: Sequence[LinkedIceServer] = (),
         trickle: Trickle | None = None,
@@ -200,7 +214,7 @@ class OutgoingPeer:
         """Take the answer, check connectivity and shake hands.
 
         Args:
-            answer: the other side's.
+            answer: the other side's, as text or as `read`.
             ice_servers: STUN and TURN servers to gather more candidates with; a path that is
                 found without them is taken at once.
             trickle: takes these candidates to the other side.
@@ -210,7 +224,7 @@ class OutgoingPeer:
             InvalidAnswer: the answer cannot be used.
             ConnectFailed: no check was answered, or the handshake failed, or in time.
         """
-        self.answer = read = read_answer(answer, self._media)
+        self.answer = read = self.read(answer) if isinstance(answer, str) else answer
         self._dtls = Dtls(
             self._certificate,
             role=read.dtls_role,
@@ -319,6 +333,11 @@ class OutgoingPeer:
         return self._gone.is_set()
 
     @property
+    def is_relayed(self) -> bool:
+        """Whether the way leads through a TURN server; `connect` must have returned."""
+        return bool(self._ice.pair.local_candidate.type == "relay")
+
+    @property
     def remote(self) -> Address:
         """Where the other side is; `connect` must have returned."""
         return self._ice.pair.remote_addr
@@ -368,7 +387,7 @@ class OutgoingPeer:
             OSError: there are too many open files.
         """
         pair = self._ice.pair
-        if pair.local_candidate.type == "relay":
+        if self.is_relayed:
             if self._bridge is None:
                 self._bridge = TurnBridge(self._send)
             bridge = self._bridge
@@ -406,6 +425,14 @@ class OutgoingPeer:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_TIMEOUT):
                 await self._ice.close()
+
+    def _local(self) -> LocalParameters:
+        return LocalParameters(
+            self._ice.local_username,
+            self._ice.local_password,
+            self._certificate.fingerprint,
+            tuple(Candidate.parse(c.to_sdp()) for c in self._ice.local_candidates),
+        )
 
     @property
     def _srtp(self) -> srtp.Sessions:

@@ -278,7 +278,7 @@ def read_answer(text: str, offered: Sequence[OutgoingMedia]) -> Answer:
         ufrag=_credential(levels, "ice-ufrag", UFRAG),
         pwd=_credential(levels, "ice-pwd", PWD),
         is_lite=any(level.has("ice-lite") for level in levels),
-        candidates=tuple(_candidates(description)),
+        candidates=tuple(usable_candidates(description)),
         fingerprints=_fingerprints(levels),
         dtls_role=_dtls_role(levels),
         rtcp_rsize=all(
@@ -304,15 +304,16 @@ def _answered(
                 f"section {index} of the answer is {section.kind[:20]!r}, "
                 f"that of the offer {ours.kind!r}"
             )
-        yield _answered_section(description, section, ours, index)
+        yield answered_section(description, section, ours, index)
 
 
-def _answered_section(
+def answered_section(
     description: SessionDescription,
     section: MediaSection,
     ours: OutgoingMedia,
     index: int,
 ) -> AnsweredMedia:
+    """What the other side made of a section; `index` stands for a tag that it has not."""
     codecs = offered_codecs(section, ours.kind)
     wanted = ("recvonly", "sendrecv") if ours.ssrc is not None else ()
     direction = section.direction or description.direction or "sendrecv"
@@ -356,7 +357,8 @@ def _answered_section(
     )
 
 
-def _candidates(description: SessionDescription) -> Iterator[Candidate]:
+def usable_candidates(description: SessionDescription) -> Iterator[Candidate]:
+    """The UDP candidates at an address that a description has anywhere, each once."""
     seen: set[tuple[str, int]] = set()
     levels = [*description.media, MediaSection(attributes=description.attributes)]
     found = itertools.chain.from_iterable(level.candidates for level in levels)

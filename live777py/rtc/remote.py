@@ -12,6 +12,7 @@ import logging
 import time
 from abc import abstractmethod
 from contextlib import AsyncExitStack
+from typing import Any
 from urllib.parse import urlsplit
 
 from live777py.aio.finish import finish
@@ -31,15 +32,17 @@ from live777py.errors import (
     BadGateway,
     GatewayTimeout,
     InvalidAnswer,
+    InvalidOffer,
+    UnsupportedCodec,
 )
 from live777py.protocol import rtcp
 from live777py.protocol.rtp import Malformed
 from live777py.relay.seam import Path, SrtpKeys
+from live777py.rtc.full_ice import has_address
 from live777py.rtc.outgoing import ConnectFailed, Detached, OutgoingPeer
 from live777py.rtc.outgoing_offer import (
     Answer,
     OutgoingMedia,
-    read_answer,
 )
 from live777py.rtc.peer import Resources, RtcPeer
 from live777py.rtc.refusals import Refusals
@@ -49,6 +52,9 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that the DELETE of a session may take.
 GOODBYE = 5.0
+
+#: The same where the other server is lost: the next attempt waits for it.
+LOST_GOODBYE = 1.0
 
 #: Seconds of silence after which the other server is asked whether it is there: most send a
 #: report every second. Where its port is closed, its machine says so at once.
@@ -75,6 +81,8 @@ class OpenedPeer(RtcPeer, RemotePeer):
         self._outgoing: OutgoingPeer
         self._detached: Detached | None = None
         self._refusals: Refusals | None = None
+        #: Where media goes out, as the socket has it.
+        self._local_address: tuple[Any, ...] = ()
         self._answered: Answer
 
     @property
@@ -126,13 +134,16 @@ class OpenedPeer(RtcPeer, RemotePeer):
         self._resources.transport.register_own(self._id, self)
 
     async def _establish(self) -> SrtpKeys:
-        if self._session is None:
+        session = self._session
+        if session is None:
             raise RuntimeError("open() comes before connected()")
+        # Our answer to an offer of theirs had said that there are no more candidates.
+        may_trickle = session.takes_fragments and not session.is_offer
         try:
-            self._answered = await self._outgoing.connect(
-                self._session.answer,
-                ice_servers=self._session.ice_servers,
-                trickle=self._trickle if self._session.takes_fragments else None,
+            await self._outgoing.connect(
+                self._answered,
+                ice_servers=session.ice_servers,
+                trickle=self._trickle if may_trickle else None,
             )
         except ConnectFailed as failure:
             raise PeerGone(str(failure), "connect_failed") from failure
@@ -140,9 +151,11 @@ class OpenedPeer(RtcPeer, RemotePeer):
         if keys is None:
             raise RuntimeError("connect() leaves keys")
         self._detached = detached = self._outgoing.detach()
+        if self._outgoing.is_relayed:
+            logger.info("peer %d: the way leads through a TURN server", self._id)
         # What came before is lost, and asked for again like any loss.
         with detached.socket as sock:
-            local = sock.getsockname()
+            self._local_address = local = sock.getsockname()
             scope = local[3] if len(local) > 3 else 0
             host, port = detached.remote[:2]
             path = Path(host.partition("%")[0], port, local[0].partition("%")[0], scope)
@@ -157,10 +170,11 @@ class OpenedPeer(RtcPeer, RemotePeer):
     async def _hang_up(self) -> None:
         if self._refusals is not None:
             self._refusals.close()
+        is_lost = self._ending.done() and self._ending.result().cause == "silent"
         async with self._goodbyes:
             if self._session is not None:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(GOODBYE):
+                    async with asyncio.timeout(LOST_GOODBYE if is_lost else GOODBYE):
                         await self._client.delete(self._session)
 
     def _send_rtcp(self, *packets: rtcp.Packet) -> None:
@@ -174,11 +188,14 @@ class OpenedPeer(RtcPeer, RemotePeer):
             reason = f"nothing came from the other server for {LOST_AFTER:g} s"
             self.end(reason, "silent")
         elif self._refusals is not None:
-            if silent > ASK_AFTER:
+            if silent <= ASK_AFTER:
+                self._refusals.end()
+            elif not has_address(self._local_address):
+                # A network was left for another one: the next attempt goes by that.
+                self.end(f"the address {self._local_address[0]} is gone", "silent")
+            else:
                 self._refusals.begin()
                 self._outgoing.ask()
-            else:
-                self._refusals.end()
 
     # What the transport calls.
 
@@ -250,7 +267,11 @@ class OpenedPeer(RtcPeer, RemotePeer):
         try:
             offer = await self._outgoing.offer()
             self._session = await self._client.post(remote.url, offer)
-            read_answer(self._session.answer, media)
+            if self._session.is_offer:
+                self._answered, answer = self._outgoing.answer_to(self._session.answer)
+                await self._client.answer(self._session, answer)
+            else:
+                self._answered = self._outgoing.read(self._session.answer)
         except Refused as error:
             loop = lineage.refused(error.via)
             if error.status == LOOP_DETECTED and loop is not None:
@@ -260,6 +281,9 @@ class OpenedPeer(RtcPeer, RemotePeer):
             ) from error
         except InvalidAnswer as error:
             raise BadGateway(f"{remote.shown}: {error}", 201) from error
+        except (InvalidOffer, UnsupportedCodec) as error:
+            fault = f"it wants to be answered, but {error}"
+            raise BadGateway(f"{remote.shown}: {fault}", 406) from error
         except (Unreachable, ConnectFailed) as error:
             raise GatewayTimeout(str(error)) from error
         return Opened(self._session.url or "", lineage.parse(self._session.via))

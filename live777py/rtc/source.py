@@ -19,8 +19,12 @@ from live777py.rtc.remote import OpenedPeer
 from live777py.rtc.tracks import StreamTracks
 from live777py.rtc.watched import pulled
 
-#: Seconds between two looks at which codec comes, until one does.
+#: Seconds between two looks at which codec comes, until one does: at first, while viewers wait
+#: for a picture, and then, when nobody may be publishing there for hours.
 SETTLE = 0.02
+SETTLE_SLOWLY = 0.2
+#: Looks after which it is done slowly.
+EAGER_LOOKS = 150
 
 #: So many looks may pass between the first packet of one kind and that of the other.
 SETTLE_LOOKS = 15
@@ -36,7 +40,9 @@ class Source(OpenedPeer, Publisher):
         self._sections: dict[Kind, AnsweredMedia] = {}
         #: Payload types of what has come and is forwarded.
         self._settled: dict[Kind, int] = {}
+        #: Looks at which codec comes, and those of them that found one.
         self._looks = 0
+        self._findings = 0
         self._settle_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -48,7 +54,7 @@ class Source(OpenedPeer, Publisher):
         return (time.monotonic_ns() - max([self._started, *arrivals])) / NANOSECONDS
 
     def _new_client(self, token: str | None, headers: dict[str, str]) -> SdpClient:
-        return WhepClient(token, headers=headers)
+        return WhepClient(token, headers=headers, takes_offers=True)
 
     async def _to_offer(self) -> tuple[OutgoingMedia, ...]:
         return pulled()
@@ -87,14 +93,17 @@ class Source(OpenedPeer, Publisher):
     def _wait_for_media(self) -> None:
         """Say that somebody publishes as soon as it is known what."""
         coming = self._coming()
-        self._looks += bool(coming)
+        self._looks += 1
+        self._findings += bool(coming)
         if coming and (
-            len(coming) == len(self._sections) or self._looks > SETTLE_LOOKS
+            len(coming) == len(self._sections) or self._findings > SETTLE_LOOKS
         ):
             self._settle_timer = None
             self._settle()
-        else:
-            self._settle_timer = self._loop.call_later(SETTLE, self._wait_for_media)
+            return
+        is_eager = bool(coming) or self._looks < EAGER_LOOKS
+        delay = SETTLE if is_eager else SETTLE_SLOWLY
+        self._settle_timer = self._loop.call_later(delay, self._wait_for_media)
 
     def _settle(self) -> None:
         """Tell the tracks what comes, if it is something else than before."""
@@ -104,10 +113,13 @@ class Source(OpenedPeer, Publisher):
         coming = {**self._settled, **self._coming()}
         if coming == self._settled:
             return
+        # What came before another codec says nothing of that one.
+        since = None if self._settled else self._started
         self._settled = coming
         for kind, payload_type in coming.items():
             self._media[kind] = _received(self._sections[kind], payload_type)
-        super()._take_over(tuple(self._media[kind] for kind in coming))
+        media = tuple(self._media[kind] for kind in coming)
+        self._tracks.begin(self, media, since=since)
         self.request_key_frame()
 
     def _coming(self) -> dict[Kind, int]:

@@ -103,6 +103,9 @@ class StreamTracks:
         self._plane = plane
         self._transport = transport
         self._viewers: set[ViewingPeer] = set()
+        #: The first packet of the latest key frame, whoever sent it, and its arrival.
+        self._latest_key_frame = b""
+        self._key_frame_came = -1
         try:
             for kind in KINDS:
                 self._open(kind)
@@ -140,9 +143,20 @@ class StreamTracks:
         return None if self.publisher is None else self.codecs
 
     def begin(
-        self, publisher: PublishingPeer, media: tuple[ReceivedMedia, ...]
+        self,
+        publisher: PublishingPeer,
+        media: tuple[ReceivedMedia, ...],
+        *,
+        since: int | None = None,
     ) -> None:
-        """A publisher is connected: its media is what the stream now carries."""
+        """A publisher is connected: its media is what the stream now carries.
+
+        Args:
+            publisher: whom to ask for what is missing.
+            media: what it sends.
+            since: when it began to, where that is known; a key frame that came after may tell
+                what its parameter sets are.
+        """
         self.publisher = publisher
         self._reading = None
         for item in media:
@@ -152,6 +166,8 @@ class StreamTracks:
             track.described = asyncio.Event()
             if item.codec.format is not Format.H264:
                 track.described.set()
+        if since is not None and self._key_frame_came >= since:
+            self._describe(self._latest_key_frame)
         self._tell_viewers()
         # Whose these are the publisher knows: it passes over those of others.
         while self._unclaimed:
@@ -216,20 +232,27 @@ class StreamTracks:
 
     def _key_frame(self, packet: bytes, arrived: int) -> None:
         """The plane saw a key frame: learn the true profile from its parameter sets."""
-        track = self.tracks["video"]
-        if self.publisher is None or track.codec is None:
+        self._latest_key_frame, self._key_frame_came = packet, arrived
+        if self.publisher is None or self.tracks["video"].codec is None:
             return
         self.publisher.key_frame_arrived(arrived)
+        if self._describe(packet):
+            self._tell_viewers()
+
+    def _describe(self, packet: bytes) -> bool:
+        """Take the parameters from a key frame's first packet; whether that is news."""
+        track = self.tracks["video"]
+        if track.codec is None:
+            return False
         info = inspect(track.codec.format, rtp.parse(packet).payload)
         if info is None:
-            return
+            return False
         merged = {**dict(track.codec.parameters), **dict(info.parameters)}
         codec = replace(track.codec, parameters=tuple(merged.items()))
         news = codec != track.codec or not track.described.is_set()
         track.codec = codec
         track.described.set()
-        if news:
-            self._tell_viewers()
+        return news
 
     def _gap(self, kind: Kind, gap: Gap) -> None:
         if self.publisher is None:

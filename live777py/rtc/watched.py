@@ -58,6 +58,15 @@ def _multiopus(channels: int) -> Codec:
     return Codec("audio", "multiopus", 48_000, channels, parameters)
 
 
+#: Stereo is asked for (RFC 7587 section 7.1): many send what they have anyway, and in their
+#: answers say just what they were asked.
+_OPUS = Codec(
+    "audio",
+    "opus",
+    48_000,
+    2,
+    (("minptime", "10"), ("stereo", "1"), ("useinbandfec", "1")),
+)
 _AV1 = Codec("video", "AV1", 90_000)
 _VP9 = Codec("video", "VP9", 90_000)
 
@@ -82,7 +91,7 @@ WATCHED: dict[Kind, tuple[Codec, ...]] = {
         replace(_AV1, parameters=(("profile", "1"),)),
     ),
     "audio": (
-        Codec("audio", "opus", 48_000, 2, (("minptime", "10"), ("useinbandfec", "1"))),
+        _OPUS,
         Codec("audio", "G722", 8_000),
         Codec("audio", "PCMU", 8_000),
         Codec("audio", "PCMA", 8_000),

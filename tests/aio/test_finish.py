@@ -125,3 +125,36 @@ async def test_a_cancelled_caller_of_a_cancelled_clean_up_is_cancelled() -> None
     clean_up.gate.set()
     with pytest.raises(asyncio.CancelledError):
         await caller
+
+
+async def test_a_cancelled_caller_may_wait_for_a_while_only() -> None:
+    clean_up = CleanUp()
+
+    async def wait() -> None:
+        await finish(clean_up.run, grace=0.02)
+
+    caller = asyncio.create_task(wait())
+    await clean_up.begun.wait()
+    caller.cancel()
+    await asyncio.sleep(0)
+    # Being asked again gives it no more time.
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert not clean_up.ended
+
+
+async def test_what_ends_in_time_is_not_cut_short() -> None:
+    clean_up = CleanUp()
+
+    async def wait() -> None:
+        await finish(clean_up.run, grace=30)
+
+    caller = asyncio.create_task(wait())
+    await clean_up.begun.wait()
+    caller.cancel()
+    await asyncio.sleep(0)
+    clean_up.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert clean_up.ended

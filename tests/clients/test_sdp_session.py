@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from aiohttp import web
@@ -15,11 +17,12 @@ from live777py.clients.sdp_session import (
     SdpSession,
     Unreachable,
 )
+from live777py.clients.whep import WhepClient
 from live777py.clients.whip import WhipClient
 
 ANSWER = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\n"
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
@@ -117,6 +120,27 @@ async def test_redirects_are_followed_with_body_and_token(status: int) -> None:
     assert session.etag == '"e"'
 
 
+async def test_a_redirect_to_another_server_takes_the_token_along() -> None:
+    async def there(request: web.Request) -> web.Response:
+        assert request.headers["Authorization"] == "Bearer secret"
+        return web.Response(status=201, text=ANSWER, headers={"Location": "/s/1"})
+
+    async with serving(there) as second:
+        headers = {"Location": f"{second}/whip/cam"}
+        handler = always(lambda: web.Response(status=307, headers=headers))
+        async with serving(handler) as first, WhipClient("secret") as client:
+            session = await client.post(f"{first}/whip/cam", "v=0")
+    assert session.url == f"{second}/s/1"
+
+
+def test_a_redirect_does_not_show_the_token_to_the_network() -> None:
+    before, after = "https://a.example/whip/cam", "http://a.example/whip/cam"
+    with pytest.raises(ValueError, match="show the token"):
+        WhipClient("secret")._redirected(before, after)
+    assert WhipClient()._redirected(before, after) == after
+    assert WhipClient("secret")._redirected(after, "/b") == "http://a.example/b"
+
+
 async def test_redirects_in_a_circle_end() -> None:
     handler = always(lambda: web.Response(status=307, headers={"Location": "/again"}))
     async with serving(handler) as url, WhipClient() as client:
@@ -155,7 +179,18 @@ async def test_what_is_no_session_is_an_error_with_status_and_text(status: int) 
         assert str(refused.value).endswith(f"answered {status}: no such stream")
 
 
-@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("soon", None)])
+LATER = datetime.now(UTC) + timedelta(seconds=3600)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        (format_datetime(LATER, usegmt=True), 3600.0),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", None),
+        ("soon", None),
+    ],
+)
 async def test_a_busy_server_says_when_to_come_back(
     header: str, seconds: float | None
 ) -> None:
@@ -164,7 +199,8 @@ async def test_a_busy_server_says_when_to_come_back(
     async with serving(handler) as url, WhipClient() as client:
         with pytest.raises(Refused) as refused:
             await client.post(f"{url}/whip/cam", "v=0")
-    assert refused.value.retry_after == seconds
+    found = refused.value.retry_after
+    assert found == (seconds and pytest.approx(seconds, abs=60))
 
 
 async def test_the_text_of_an_error_is_bounded() -> None:
@@ -181,6 +217,90 @@ async def test_an_answer_that_is_no_sdp_is_refused(body: str) -> None:
     async with serving(handler) as url, WhipClient() as client:
         with pytest.raises(Refused):
             await client.post(f"{url}/whip/cam", "v=0")
+
+
+class Sessions:
+    """A server that makes sessions and knows which are left; bodies of their answers vary."""
+
+    def __init__(self, body: str = ANSWER) -> None:
+        self.left: set[str] = set()
+        self.asked = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_end = asyncio.Event()
+        self.may_answer.set()
+        self.may_end.set()
+        self._body = body
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Make a session, or delete it."""
+        if request.method == "DELETE":
+            self.left.discard(request.path)
+            return web.Response()
+        self.asked.set()
+        await self.may_answer.wait()
+        self.left.add("/s/1")
+        response = web.StreamResponse(status=201, headers={"Location": "/s/1"})
+        await response.prepare(request)
+        await response.write(self._body.encode())
+        await self.may_end.wait()
+        return response
+
+
+@pytest.mark.parametrize("body", ["<html>", "v=0" + "x" * MAX_SDP_BYTES])
+async def test_a_session_whose_answer_is_no_use_is_deleted(body: str) -> None:
+    sessions = Sessions(body)
+    async with serving(sessions.handle) as url, WhipClient() as client:
+        with pytest.raises(Refused):
+            await client.post(f"{url}/whip/cam", "v=0")
+        assert sessions.asked.is_set()
+        assert sessions.left == set()
+
+
+async def test_a_session_whose_answer_does_not_end_is_deleted() -> None:
+    sessions = Sessions()
+    sessions.may_end.clear()
+    async with serving(sessions.handle) as url:
+        async with WhipClient(timeout=0.5) as client:
+            with pytest.raises(Unreachable):
+                await client.post(f"{url}/whip/cam", "v=0")
+        assert sessions.asked.is_set()
+        assert sessions.left == set()
+        sessions.may_end.set()
+
+
+@pytest.mark.parametrize("late", [True, False])
+async def test_a_session_that_nobody_waits_for_any_more_is_deleted(late: bool) -> None:
+    sessions = Sessions()
+    if late:
+        sessions.may_answer.clear()
+    async with serving(sessions.handle) as url, WhipClient() as client:
+        posting = asyncio.create_task(client.post(f"{url}/whip/cam", "v=0"))
+        await sessions.asked.wait()
+        posting.cancel()
+        await asyncio.sleep(0)
+        sessions.may_answer.set()
+        with pytest.raises(asyncio.CancelledError):
+            await posting
+        assert sessions.left == set()
+
+
+async def test_who_refuses_somebody_who_has_left_is_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked = asyncio.Event()
+
+    async def handler(_request: web.Request) -> web.Response:
+        asked.set()
+        await asyncio.sleep(0.05)
+        return web.Response(status=403)
+
+    async with serving(handler) as url, WhipClient() as client:
+        posting = asyncio.create_task(client.post(f"{url}/whip/cam", "v=0"))
+        await asked.wait()
+        posting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await posting
+    assert caplog.messages == []
 
 
 async def test_a_server_that_does_not_answer_is_given_up() -> None:
@@ -285,3 +405,51 @@ async def test_a_delete_that_reaches_nobody_is_no_error() -> None:
     async with WhipClient() as client:
         assert await client.delete(SdpSession(None, "")) is None
         assert await client.delete(SdpSession("http://127.0.0.1:1/s", "")) is None
+
+
+def countering(**headers: str) -> Handler:
+    """A server that offers by itself."""
+    return always(
+        lambda: web.Response(
+            status=406, text=ANSWER, content_type="application/sdp", headers=headers
+        )
+    )
+
+
+async def test_an_offer_of_the_servers_is_answered() -> None:
+    seen: list[tuple[str, str, str, bytes]] = []
+    offers = countering(Location="/s/1", ETag='"e"')
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.method == "POST":
+            return await offers(request)
+        media_type = request.headers["Content-Type"]
+        seen.append((request.method, request.path, media_type, await request.read()))
+        return web.Response(status=204)
+
+    async with serving(handler) as url, WhepClient(takes_offers=True) as client:
+        session = await client.post(f"{url}/whep/cam", "v=0")
+        assert (session.is_offer, session.answer) == (True, ANSWER)
+        await client.answer(session, "v=0 answer")
+    assert seen == [("PATCH", "/s/1", "application/sdp", b"v=0 answer")]
+
+
+async def test_an_answer_may_be_refused_or_not_arrive() -> None:
+    handler = always(lambda: web.Response(status=409, text="too late"))
+    async with serving(handler) as url, WhepClient(takes_offers=True) as client:
+        with pytest.raises(Refused, match="409: too late"):
+            await client.answer(SdpSession(f"{url}/s/1", ""), "v=0")
+        with pytest.raises(Unreachable, match="refused"):
+            await client.answer(SdpSession("http://127.0.0.1:1/s", ""), "v=0")
+
+
+async def test_whoever_takes_no_offers_is_refused() -> None:
+    async with serving(countering(Location="/s/1")) as url, WhepClient() as client:
+        with pytest.raises(Refused, match="406"):
+            await client.post(f"{url}/whep/cam", "v=0")
+
+
+async def test_an_offer_that_cannot_be_answered_is_a_refusal() -> None:
+    async with serving(countering()) as url, WhepClient(takes_offers=True) as client:
+        with pytest.raises(Refused, match="406"):
+            await client.post(f"{url}/whep/cam", "v=0")

@@ -1,4 +1,4 @@
-"""Three minutes of `make soak`: everything that came goes, and is given back."""
+"""A part of `make soak`: everything that came goes, and is given back."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from bench.cascades import churn
 from bench.soak import soak
 
 
@@ -24,4 +25,18 @@ async def test_churn_leaves_nothing_behind() -> None:
     assert outcome.joined > 500
     assert outcome.restarts >= 3
     # Neither does the load itself.
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+@pytest.mark.slow
+# Half a minute of cascades, one of ended sessions that are still listed, the rest for the start.
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_cascades_leave_nothing_behind() -> None:
+    faulthandler.cancel_dump_traceback_later()
+    before = len(os.listdir("/proc/self/fd"))
+    # A dozen of every kind.
+    outcome = await churn(144, first=72, seed=3)
+    assert outcome.faults() == []
+    assert sum(map(len, outcome.seconds.values())) == 144
     assert len(os.listdir("/proc/self/fd")) <= before

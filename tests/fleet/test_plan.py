@@ -33,6 +33,7 @@ def test_a_node_without_keys_gets_one_free_port_for_both_on_loopback() -> None:
         ("b", "http://127.0.0.1:20002", "127.0.0.1:20002", "127.0.0.1:20002"),
     ]
     assert tomli.loads(made.nodes[0].text) == {
+        "node": {"name": "a"},
         "http": {"listen": "127.0.0.1:20001"},
         "webrtc": {"listen": "127.0.0.1:20001", "addresses": ["127.0.0.1"]},
     }
@@ -99,6 +100,15 @@ def test_strings_refer_to_other_nodes_wherever_they_stand() -> None:
     assert found["edge"]["stream"]["cam"]["sources"] == [
         "http://127.0.0.1:20002/whep/cam",
         {"url": "http://127.0.0.1:20003/whep/cam"},
+    ]
+
+
+def test_a_node_has_the_name_that_it_has_in_the_file_unless_it_has_another() -> None:
+    found = tables('[node.a]\n[node.b.node]\nname = "paris"\n[node.c]\nnode = 1')
+    assert [table["node"] for table in found.values()] == [
+        {"name": "a"},
+        {"name": "paris"},
+        1,
     ]
 
 

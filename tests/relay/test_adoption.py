@@ -5,6 +5,7 @@ import dataclasses
 import os
 import select
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from live777py.protocol.codecs import Format
+from live777py.relay.columns import DELAY_BUCKETS
 from live777py.relay.seam import Control, ControlPacket, Path, PeerId, SrtpKeys
 from live777py.relay.settings import PlaneSettings
 from live777py.relay.tables import EVENTS
@@ -179,6 +181,107 @@ def test_more_sockets_than_one_turn_looks_at_are_all_served() -> None:
         assert r.plane.turn() == 0
         assert [r.plane.turn(1000), r.plane.turn(1000)] == [EVENTS, 8]
         assert sorted(p.peer for p in r.plane.control_packets()) == peers
+
+
+def test_an_adopted_socket_has_room_for_as_much_as_the_shared_one() -> None:
+    with rig() as r, udp() as sock:
+        options = (socket.SO_RCVBUF, socket.SO_SNDBUF)
+        for option in options:
+            usual = sock.getsockopt(socket.SOL_SOCKET, option)
+            r.sock.setsockopt(socket.SOL_SOCKET, option, usual)
+        _adopt(r, sock)
+        for option in options:
+            wanted = r.sock.getsockopt(socket.SOL_SOCKET, option)
+            assert sock.getsockopt(socket.SOL_SOCKET, option) == wanted
+
+
+def test_a_buffer_that_is_larger_already_stays() -> None:
+    with rig() as r, udp() as sock:
+        r.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        before = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        _adopt(r, sock)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == before
+
+
+def test_what_adopted_sockets_had_no_room_for_is_counted_with_the_shared_ones() -> None:
+    with ExitStack() as stack:
+        r = stack.enter_context(rig())
+        socks = [stack.enter_context(udp()) for _ in range(2)]
+        peers = [_adopt(r, sock) for sock in socks]
+        for sock in (*socks, r.sock):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sent = 0
+        for _ in range(2):
+            for endpoint in peers:
+                for _ in range(100):
+                    endpoint.send(bytes(1000))
+            sent += 200
+            while r.turn():
+                pass
+            # What comes after a loss tells of it.
+            for endpoint in peers:
+                endpoint.send(bytes(1000))
+            sent += 2
+            r.turn()
+            assert r["kernel_dropped"] > 0
+            assert r["kernel_dropped"] + r["packets_in"] == sent
+        sender = stack.enter_context(udp())
+        for _ in range(100):
+            sender.sendto(bytes(1000), r.sock.getsockname())
+        r.turn()
+        sender.sendto(bytes(1000), r.sock.getsockname())
+        r.turn()
+        assert r["kernel_dropped"] + r["packets_in"] == sent + 101
+
+
+def _sending(r: Rig, socks: list[socket.socket]) -> tuple[list[Endpoint], Endpoint]:
+    """Publishers with sockets of their own, and a viewer of all of them."""
+    publishers = [_adopt(r, sock) for sock in socks]
+    viewer = r.endpoint()
+    for publisher in publishers:
+        track = r.plane.add_track()
+        r.bind(publisher, track)
+        r.watch(viewer, track, ssrc=10 + track)
+    r.turn()
+    return publishers, viewer
+
+
+def test_what_several_sockets_have_leaves_together() -> None:
+    with rig() as r, udp() as one, udp() as two:
+        publishers, viewer = _sending(r, [one, two])
+        before = r["send_calls"]
+        for publisher in publishers:
+            for n in range(3):
+                publisher.publish(rtp(n, payload=b"media"))
+        assert r.turn() == 6
+        assert r["send_calls"] == before + 1
+        assert [packet.payload for packet in viewer.packets(6)] == 6 * [b"media"]
+        assert sum(r[f"delay_{n}"] for n in range(DELAY_BUCKETS)) == 1
+
+
+def test_what_comes_by_several_sockets_may_gather() -> None:
+    with (
+        rig(dataclasses.replace(SMALL, coalesce=0.5)) as r,
+        udp() as one,
+        udp() as two,
+    ):
+        (first, second), _ = _sending(r, [one, two])
+        first.publish(rtp(1))
+        late = threading.Timer(0.05, second.publish, [rtp(1)])
+        late.start()
+        assert r.plane.turn(5000) == 2
+        late.join()
+
+
+def test_what_comes_by_one_socket_has_gathered_before() -> None:
+    with rig(dataclasses.replace(SMALL, coalesce=0.5)) as r, udp() as sock:
+        (own,), _ = _sending(r, [sock])
+        own.publish(rtp(1))
+        late = threading.Timer(0.05, own.publish, [rtp(2)])
+        late.start()
+        assert r.plane.turn(5000) == 1
+        assert r.plane.turn(5000) == 1
+        late.join()
 
 
 def test_sockets_come_and_go_under_traffic() -> None:

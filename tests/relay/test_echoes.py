@@ -283,7 +283,7 @@ def _simulate(viewer: Lossy, packets: int = 1600) -> float:
                 first = step // 33 * 2 + 1
                 publisher.publish(rtp(first, first))
                 publisher.publish(rtp(first + 1, first))
-                receive(state, engine.socket, -1)
+                receive(state, engine.socket)
             arrived = [number for when, number in viewer.requests if when <= now]
             if arrived:
                 viewer.requests = [item for item in viewer.requests if item[0] > now]

@@ -414,6 +414,20 @@ def test_key_frames_are_shown_to_control_once_a_frame_and_not_too_often() -> Non
         assert [p.data[12:] for p in r.plane.control_packets()] == [b"\x67later"]
 
 
+def test_the_first_key_frame_of_another_publisher_is_shown_at_once() -> None:
+    with rig() as r:
+        publisher, track, _ = r.stream(format=Format.VP8)
+        publisher.publish(rtp(1, 100, b"\x10\x00"))
+        r.turn()
+        second = r.endpoint()
+        r.bind(second, track, format=Format.H264)
+        r.turn()
+        second.publish(rtp(1, 100, b"\x67sps", ssrc=2))
+        r.turn()
+        shown = [parse(packet.data).payload for packet in r.plane.control_packets()]
+        assert shown == [b"\x10\x00", b"\x67sps"]
+
+
 def test_what_is_neither_stun_dtls_nor_srtp_is_counted() -> None:
     with rig() as r:
         peer = r.endpoint()

@@ -112,6 +112,21 @@ def test_routes_are_known() -> None:
     assert source_address("not an address") is None
 
 
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        (("127.0.0.1", 4711), True),
+        (("::1", 4711, 0, 0), True),
+        (("192.0.2.77", 4711), False),
+        (("2001:db8::77", 4711, 0, 0), False),
+    ],
+)
+def test_addresses_of_this_machine_are_known(
+    address: tuple[Any, ...], expected: bool
+) -> None:
+    assert full_ice.has_address(address) is expected
+
+
 def test_what_we_use_of_aioice_without_being_invited_is_there() -> None:
     ice = agent()
     for name in ("_protocols", "_nominated", "_local_username", "_local_password"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from live777py.rtc import remote
+from tests.support.front import front_of
 from tests.support.node import node, publisher, until
 
 pytestmark = pytest.mark.timeout(60)
@@ -25,6 +26,24 @@ async def test_silence_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(await there.living("cam", "subscribe")) == 1
 
 
+async def test_an_address_that_is_gone_is_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with node() as there, node() as here, publisher(there.url):
+        location = await here.begin("cam", sourceUrl=f"{there.url}/whep/cam")
+        await here.connected(location)
+        monkeypatch.setattr(remote, "ASK_AFTER", 0.0)
+        monkeypatch.setattr(remote, "has_address", lambda _address: False)
+
+        async def is_lost() -> bool:
+            error = str((await here.get(location))["lastError"])
+            return "the address 127.0.0.1 is gone" in error
+
+        await until(is_lost)
+        monkeypatch.undo()
+        await here.connected(location)
+
+
 async def test_the_other_servers_goodbye_is_the_end() -> None:
     async with node() as there, node() as here, publisher(there.url):
         location = await here.begin("cam", sourceUrl=f"{there.url}/whep/cam")
@@ -38,3 +57,75 @@ async def test_the_other_servers_goodbye_is_the_end() -> None:
 
         await until(is_told)
         await here.connected(location)
+
+
+async def test_the_goodbye_to_a_lost_server_is_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with (
+        node() as there,
+        node() as here,
+        front_of(there.url) as front,
+        publisher(there.url),
+    ):
+        location = await here.begin("cam", sourceUrl=f"{front.url}/whep/cam")
+        await here.connected(location)
+        front.deletes.clear()
+        monkeypatch.setattr(remote, "GOODBYE", 3600.0)
+        monkeypatch.setattr(remote, "LOST_GOODBYE", 0.05)
+        monkeypatch.setattr(remote, "LOST_AFTER", 0.0)
+
+        async def is_lost() -> bool:
+            return "nothing came" in str((await here.get(location))["lastError"])
+
+        await until(is_lost)
+        monkeypatch.undo()
+        await here.connected(location)
+
+
+async def test_what_was_made_for_an_unusable_answer_is_deleted() -> None:
+    async with node() as there, node() as here, front_of(there.url) as front:
+        front.rewrite = lambda sdp: sdp.replace("a=fingerprint", "a=nothing")
+        status, _, text = await here.post("cam", sourceUrl=f"{front.url}/whep/cam")
+        assert status == 502
+        assert "fingerprint" in text
+        assert [asked.method for asked in front.asked] == ["POST", "DELETE"]
+        assert await there.living("cam", "subscribe") == []
+
+
+async def test_a_session_that_has_no_url_just_ends() -> None:
+    async with (
+        node() as there,
+        node() as here,
+        front_of(there.url) as front,
+        publisher(there.url),
+    ):
+        front.without = ("Location",)
+        location = await here.begin("cam", sourceUrl=f"{front.url}/whep/cam")
+        await here.connected(location)
+        assert await here.delete(location) == 204
+        assert [asked.method for asked in front.asked] == ["POST"]
+
+        # DTLS has said goodbye.
+        async def has_ended() -> bool:
+            return await there.living("cam", "subscribe") == []
+
+        await until(has_ended)
+
+
+async def test_a_server_may_hand_us_on_to_another_one() -> None:
+    async with (
+        node() as there,
+        node() as here,
+        front_of(there.url) as first,
+        front_of(there.url) as second,
+        publisher(there.url),
+    ):
+        first.redirect = f"{second.url}/whep/cam"
+        location = await here.begin("cam", sourceUrl=f"{first.url}/whep/other")
+        await here.connected(location)
+        [listed] = await here.get("/api/cascade/cam")
+        assert listed["sessionUrl"].startswith(f"{second.url}/session/cam/")
+        assert await here.delete(location) == 204
+        assert [asked.method for asked in first.asked] == ["POST"]
+        assert [asked.method for asked in second.asked] == ["POST", "DELETE"]

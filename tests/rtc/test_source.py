@@ -5,6 +5,10 @@ from __future__ import annotations
 import pytest
 
 from live777py.protocol.codecs import Format
+from live777py.protocol.extensions import Extension
+from live777py.rtc.outgoing_offer import AnsweredMedia
+from live777py.rtc.publisher_answer import REMB, TRANSPORT_CC
+from live777py.rtc.source import _received
 from tests.support import media
 from tests.support.node import PICTURE, SSRC, node, publisher, sends, until, viewer
 from tests.support.offers import VP8, VP9
@@ -41,3 +45,33 @@ async def test_another_codec_takes_the_place_of_the_first() -> None:
                     return await here.codecs("cam") == [name]
 
                 await until(is_known)
+
+
+@pytest.mark.parametrize(
+    ("extensions", "answered", "sent"),
+    [
+        # Who numbers its packets is told of all, and not of a ceiling besides.
+        ({3: Extension.TRANSPORT_CC}, {REMB, TRANSPORT_CC}, {TRANSPORT_CC}),
+        ({}, {REMB, TRANSPORT_CC}, {REMB}),
+        ({3: Extension.TRANSPORT_CC}, {REMB}, {REMB}),
+        ({}, set(), set()),
+    ],
+)
+def test_the_other_server_is_told_of_its_path_in_one_way(
+    extensions: dict[int, Extension], answered: set[str], sent: set[str]
+) -> None:
+    section = AnsweredMedia(
+        kind="video",
+        mid="0",
+        is_accepted=True,
+        codecs={96: VP8},
+        rtx={97: 96},
+        ssrcs=(5,),
+        rtx_ssrcs={},
+        feedback={96: frozenset({"nack"} | answered)},
+        extensions=extensions,
+    )
+    received = _received(section, 96)
+    assert received.feedback == {"nack"} | sent
+    assert received.extensions == extensions
+    assert received.rtx_payload_type == 97

@@ -213,6 +213,19 @@ async def test_the_profile_is_that_of_the_parameter_sets_not_of_the_offer() -> N
     assert viewer.told == 1, "the same parameter sets again are no change"
 
 
+@pytest.mark.parametrize(
+    ("since", "profile"), [(5, "64001e"), (8, "42e01f"), (None, "42e01f")]
+)
+async def test_a_key_frame_that_came_before_it_was_known_what_comes_tells_too(
+    since: int | None, profile: str
+) -> None:
+    tracks, publisher = stream(), Publisher()
+    tracks._key_frame(HIGH_SPS, 7)
+    tracks.begin(publisher, (media(BASELINE),), since=since)
+    assert tracks.codecs["video"].parameter("profile-level-id") == profile
+    assert tracks.tracks["video"].described.is_set() is (profile != "42e01f")
+
+
 async def test_a_key_frame_without_parameter_sets_is_one_none_the_less() -> None:
     tracks, publisher = stream(), Publisher()
     tracks.begin(publisher, (media(BASELINE),))

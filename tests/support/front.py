@@ -57,7 +57,9 @@ class Front:
         rewrite: makes the SDP of a 201 from that of the server.
         links: Link headers of a 201, in place of the server's.
         without: names of headers that do not come back.
+        redirect: where POSTs are sent to (307), "" for nowhere.
         offers: POSTs go on without their body: the server answers by an offer of its own.
+        deletes: while it is not set, no DELETE is answered.
         refusal: what POSTs are answered, None to let them through.
         refused: when they were, in seconds of the loop's clock.
         asked: what has been asked so far, and was let through.
@@ -67,7 +69,9 @@ class Front:
     rewrite: Callable[[str], str] = lambda sdp: sdp
     links: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    redirect: str = ""
     offers: bool = False
+    deletes: asyncio.Event = field(default_factory=asyncio.Event)
     refusal: Refusal | None = None
     refused: list[float] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
@@ -94,10 +98,14 @@ async def front_of(server: str) -> AsyncIterator[Front]:
         server: the base URL of what it is in front of.
     """
     front = Front("")
+    front.deletes.set()
     async with aiohttp.ClientSession() as http:
 
         async def handler(request: web.Request) -> web.Response:
             body = await request.read()
+            if front.redirect and request.method == "POST":
+                front.asked.append(_asked(request, body, 307))
+                return web.Response(status=307, headers={"Location": front.redirect})
             if request.method == "POST" and (refusal := front.refuse()):
                 return refusal.response()
             headers = {
@@ -112,15 +120,7 @@ async def front_of(server: str) -> AsyncIterator[Front]:
                 data=None if is_empty else body,
                 headers=headers,
             ) as answer:
-                front.asked.append(
-                    Asked(
-                        request.method,
-                        request.path,
-                        dict(request.headers),
-                        body.decode(),
-                        answer.status,
-                    )
-                )
+                front.asked.append(_asked(request, body, answer.status))
                 return _changed(front, answer, await answer.text())
 
         app = web.Application()
@@ -134,7 +134,13 @@ async def front_of(server: str) -> AsyncIterator[Front]:
             front.url = f"http://{host}:{port}"
             yield front
         finally:
+            front.deletes.set()
             await runner.cleanup()
+
+
+def _asked(request: web.Request, body: bytes, status: int) -> Asked:
+    headers = dict(request.headers)
+    return Asked(request.method, request.path, headers, body.decode(), status)
 
 
 def _changed(front: Front, answer: aiohttp.ClientResponse, text: str) -> web.Response:

@@ -29,9 +29,13 @@ class RunningServer:
 
     @property
     def counters(self) -> dict[str, int]:
-        """What the data plane and the transport have counted."""
+        """What the data plane, the transport and the peers have counted."""
         resources = self.server._engine._resources
-        return {**resources.plane.counters(), **resources.transport.counters()}
+        return {
+            **resources.plane.counters(),
+            **resources.transport.counters(),
+            "key_frames_wanted": resources.counts.key_frames_wanted,
+        }
 
     async def streams(self) -> list[dict[str, Any]]:
         """What `GET /api/streams/` lists."""
