@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from live777py.aio.backoff import Backoff
 from live777py.core import cascades
 from live777py.core.live import Live, Policy
 from live777py.core.model import Cascade, CascadeState, Traffic
@@ -192,6 +193,23 @@ async def test_a_pull_takes_nobodys_place_by_any_policy() -> None:
         media.relays["cam"].peers[-1].connect()
         await until(lambda: "publisher" in only(node).error)
         # Tried several times, it is refused while the other publishes.
+        await until(lambda: "already has a publisher" in only(node).error)
+        await node.end_session("cam", other.session)
+        await until(lambda: only(node).state is CascadeState.CONNECTING)
+
+
+async def test_a_pull_is_tried_at_once_when_another_publisher_has_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    policy = Policy(stream=StreamPolicy(replace_publisher=True))
+    async with live(policy) as (node, media):
+        await node.cascade("cam", source=SOURCE)
+        await connect(node, peer_of(media))
+        other = await node.publish("cam", "an offer")
+        monkeypatch.setattr(Backoff, "next", lambda _: 600)
+        media.relays["cam"].peers[-1].connect()
+        await until(lambda: "another publisher" in only(node).error)
+        node.retry_cascades()
         await until(lambda: "already has a publisher" in only(node).error)
         await node.end_session("cam", other.session)
         await until(lambda: only(node).state is CascadeState.CONNECTING)
