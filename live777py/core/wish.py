@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from live777py.aio.backoff import Backoff
 from live777py.core.edge import Edge, Failure
+from live777py.core.lineage import Path
 from live777py.core.model import (
     NO_TRAFFIC,
     Cascade,
@@ -30,6 +31,7 @@ from live777py.errors import (
     AtCapacity,
     GatewayTimeout,
     LiveError,
+    Loop,
     NotPublished,
     ShuttingDown,
 )
@@ -58,6 +60,10 @@ ANSWER = 4.0
 
 #: Why a session ended in that case, as a word.
 NO_ANSWER = "no_answer"
+
+#: Rounds that may fail for loops through nodes that wait here, before other servers are no longer
+#: told of them: a stranger can say to be such a node, and another the next time.
+MAX_LOOPS = 1
 
 
 class Wish:
@@ -124,6 +130,8 @@ class Wish:
         self._failure: Failure | None = None
         self._rest_until = 0.0
         self._seekers = Seekers()
+        #: Rounds that were over for loops through nodes that waited, one after the other.
+        self._loops = 0
         self._close_timer: asyncio.TimerHandle | None = None
         #: It waits since somebody else publishes.
         self._is_displaced = False
@@ -171,6 +179,13 @@ class Wish:
             traffic=traffic,
         )
 
+    @property
+    def downstream(self) -> Path:
+        """To whom goes what is pulled, for the server that is asked for it."""
+        if self._loops > MAX_LOOPS:
+            return (self.stream.entry,)
+        return self.stream.downstream
+
     # What becomes of it.
 
     def choose(self) -> None:
@@ -195,6 +210,7 @@ class Wish:
 
     def opened(self) -> None:
         """The other server has made it."""
+        self._loops = 0
         self._failure = None
         if self.edge is not None:
             self.edge.answered(self.remote)
@@ -223,6 +239,8 @@ class Wish:
         if self.edge is not None:
             self.edge.failed(self.remote, error)
         self._is_displaced = isinstance(error, AlreadyPublishing)
+        if isinstance(error, Loop):
+            self.stream.held.suspect(error)
         self._refusals.append(error)
         self._retry_after.append(getattr(error, "retry_after", None) or 0.0)
         self._wait(str(error))
@@ -400,6 +418,16 @@ class Wish:
         self._retry_after.clear()
 
     def _end_round(self) -> None:
+        held = self.stream.held
+        led = held.refuse()
+        if led and self._loops <= MAX_LOOPS and (held or self.stream.has_audience):
+            # The failure may have been theirs alone: the others get a round without them.
+            self._loops += 1
+            return
+        self._loops = 0
+        if led:
+            # Of others it says nothing.
+            self._refusals.clear()
         now = asyncio.get_running_loop().time()
         most = MAX_RETRY_AFTER if self.edge is None else MAX_VIEWERS_WAIT
         # One that may be asked sooner is as good as any.
