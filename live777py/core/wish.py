@@ -25,7 +25,14 @@ from live777py.core.model import (
 from live777py.core.ports import Ending, PeerGone
 from live777py.core.remote import Remote
 from live777py.core.stream import Session, Stream, now_ms
-from live777py.errors import AtCapacity, LiveError, Loop, NotPublished, ShuttingDown
+from live777py.errors import (
+    AtCapacity,
+    GatewayTimeout,
+    LiveError,
+    Loop,
+    NotPublished,
+    ShuttingDown,
+)
 
 #: Seconds for which a connection must have lasted to count as a success: what breaks at once,
 #: again and again, is tried less and less often.
@@ -52,6 +59,12 @@ PATIENCE = 10.0
 #: Rounds that may fail for loops through nodes that wait here, before other servers are no longer
 #: told of them: a stranger can say to be such a node, and another the next time.
 MAX_LOOPS = 1
+
+#: Seconds in which a server has to answer where there are others: shorter than that patience.
+ANSWER = 4.0
+
+#: Why a session ended in that case, as a word.
+NO_ANSWER = "no_answer"
 
 #: What one who asks whether a stream is there is told: why not, or None where it is.
 Verdict = asyncio.Future[LiveError | None]
@@ -193,6 +206,9 @@ class Wish:
         self.session = session
         self._attempts += 1
         self._enter(CascadeState.CONNECTING)
+        if self._has_others:
+            loop = asyncio.get_running_loop()
+            loop.call_later(ANSWER, self._give_up, session)
 
     def opened(self) -> None:
         """The other server has made it."""
@@ -220,6 +236,8 @@ class Wish:
         if self.is_stopped:
             self._wait(str(error))
             return
+        if isinstance(error, PeerGone) and error.cause == NO_ANSWER:
+            error = GatewayTimeout(f"{self.remote.shown}: {error}")
         if self.edge is not None:
             self.edge.failed(self.remote, error)
         if isinstance(error, Loop):
@@ -327,6 +345,8 @@ class Wish:
         """See whether somebody still watches, or does again."""
         if self.close_after is None or self.is_stopped:
             return
+        if self.is_superseded and self.session is None:
+            self._wake.set()
         if self._verdicts or self.stream.has_audience:
             if self._close_timer is not None:
                 self._close_timer.cancel()
@@ -460,6 +480,11 @@ class Wish:
                 verdict.set_result(None)
             elif self._state is CascadeState.CONNECTED:
                 self._look_for_media(self.session)
+
+    def _give_up(self, session: Session) -> None:
+        """Whoever waits is not to wait for a server that says nothing, where there are others."""
+        if session is self.session and not session.is_answered:
+            session.peer.end(f"no answer within {ANSWER:g} s", NO_ANSWER)
 
     def _look_for_media(self, session: Session) -> None:
         """Tell those who ask what becomes of a connection, which may be without media."""
