@@ -332,10 +332,9 @@ class _Relayed(StunProtocol):
 
 def _is_open(protocol: StunProtocol) -> bool:
     """Whether something may be sent; aioice's transport for TURN then drops it by itself."""
-    transport: object = protocol.transport
-    if isinstance(transport, asyncio.DatagramTransport):
-        return not transport.is_closing()
-    return True
+    # By name: up to Python 3.11 asyncio's is no DatagramTransport.
+    is_closing = getattr(protocol.transport, "is_closing", None)
+    return is_closing is None or not is_closing()
 
 
 async def _reflected(

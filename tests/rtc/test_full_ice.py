@@ -110,6 +110,30 @@ async def test_so_many_servers_are_asked_and_no_more() -> None:
     assert len(found) == full_ice.MAX_SERVERS
 
 
+async def test_nothing_is_sent_once_the_socket_is_closed() -> None:
+    # aioice closes by itself when nobody has answered it for half a minute.
+    ours = agent()
+    theirs = aioice.Connection(ice_controlling=False)
+    with loopback_only():
+        for one in (ours, theirs):
+            await one.gather_candidates()
+    for one, other in ((ours, theirs), (theirs, ours)):
+        one.remote_username = other.local_username
+        one.remote_password = other.local_password
+        for candidate in other.local_candidates:
+            await one.add_remote_candidate(candidate)
+        await one.add_remote_candidate(None)
+    async with asyncio.TaskGroup() as group:
+        for one in (ours, theirs):
+            group.create_task(one.connect())
+    ours.send_now(b"\x80hello")
+    assert await theirs.recv() == b"\x80hello"
+    await ours.close()
+    ours.send_now(b"\x80again")
+    ours.ask()
+    await theirs.close()
+
+
 def test_routes_are_known() -> None:
     assert source_address("127.0.0.1") == "127.0.0.1"
     assert source_address("not an address") is None
