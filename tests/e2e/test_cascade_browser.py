@@ -27,8 +27,8 @@ pytestmark = [
 TWO = "[node.origin]\n[node.edge]\n"
 THREE = "[node.first]\n[node.second]\n[node.third]\n"
 
-#: Frames that are looked at: three seconds.
-FRAMES = 75
+#: Frames that are looked at: two seconds.
+FRAMES = 50
 
 #: Seconds within which a lost upstream is noticed, tried again and found, on a busy machine.
 HEALING = 90.0
@@ -101,7 +101,7 @@ async def test_a_page_resumes_when_the_publisher_is_back_or_the_upstream_thaws()
         session = (await edge.get(pull))["session"]
         async with publishing(origin, epoch=1) as publisher:
             await painting.shows(EPOCH, FRAMES)
-            # For three seconds: the connection outlives it.
+            # For two seconds: the connection outlives it.
             origin.freeze()
             await publisher.more(FRAMES)
             origin.thaw()

@@ -105,42 +105,45 @@ async def seen(at: NodeApi, location: str, state: str, error: str) -> Any:
 
 
 @pytest.mark.slow
-async def test_a_target_that_refuses_for_twenty_seconds_is_found_when_it_accepts() -> (
+async def test_targets_that_refuse_for_twenty_seconds_are_found_when_they_accept() -> (
     None
 ):
     async with (
-        nodes(TWO) as (near, far),
+        nodes("[node.far]") as [far],
         front_of(far.url) as bare,
         front_of(far.url) as polite,
-        NumberedPublisher(f"{near.url}/whip/cam"),
+        nodes(
+            f"[node.near.stream.cam]\n"
+            f'targets = ["{bare.url}/whip/one", "{polite.url}/whip/two"]'
+        ) as [near],
     ):
-        await near.until_published("cam")
-        pushes = [
-            await near.begin("cam", targetUrl=f"{entry.url}/whip/{stream}")
-            for entry, stream in ((bare, "one"), (polite, "two"))
-        ]
-        for push in pushes:
-            await near.connected(push)
         bare.refusal = Refusal(503, "no room", lasts=REFUSING)
         polite.refusal = Refusal(503, "come back", retry_after=6, lasts=REFUSING)
-        await far.stop()
-        await far.start()
-
-        for push, words in zip(pushes, ("no room", "come back"), strict=True):
-            shown = await seen(near, push, "waiting", f"answered 503: {words}")
-            assert shown["attempts"] >= 1
-            assert shown["session"] is None
-        for push, stream in zip(pushes, ("one", "two"), strict=True):
-            await until(lambda: near.is_connected(push), HEALING)  # noqa: B023
-            shown = await near.get(push)
-            assert shown["attempts"] == 0
-            assert "503" in shown["lastError"]
-            await far.until_published(stream)
+        pushes = [
+            f"/api/cascade/cam/{found['id']}"
+            for found in await near.get("/api/cascade/cam")
+        ]
+        async with NumberedPublisher(f"{near.url}/whip/cam"):
+            for push, words in zip(pushes, ("no room", "come back"), strict=True):
+                shown = await seen(near, push, "waiting", f"answered 503: {words}")
+                assert shown["attempts"] >= 1
+                assert shown["session"] is None
+            for push, stream in zip(pushes, ("one", "two"), strict=True):
+                await until(lambda: near.is_connected(push), HEALING)  # noqa: B023
+                shown = await near.get(push)
+                assert shown["attempts"] == 0
+                assert "503" in shown["lastError"]
+                await far.until_published(stream)
         for entry in (bare, polite):
             assert len(entry.refused) > 2
-        # Neither hurried, nor all at once.
-        assert all(b - a > a - z for z, a, b in triples(bare.refused))
-        assert all(b - a >= 6 for a, b in pairwise(polite.refused))
+        assert all(later - former >= 6 for former, later in pairwise(polite.refused))
+        # They were configured: a restart knows them still.
+        await near.kill()
+        await near.start()
+        async with NumberedPublisher(f"{near.url}/whip/cam"):
+            for push in await near.get("/api/cascade/cam"):
+                location = f"/api/cascade/cam/{push['id']}"
+                await until(lambda: near.is_connected(location), HEALING)  # noqa: B023
 
 
 async def test_a_wrong_token_is_named() -> None:
@@ -232,8 +235,3 @@ def has_all(viewer: RtpClient) -> bool:
     """Whether the first packets are all there, in whatever order they came."""
     came = [packet.sequence for packet in viewer.rtp_of("video")]
     return bool(came) and {(came[0] + n) & 0xFFFF for n in range(PACKETS)} <= {*came}
-
-
-def triples(times: list[float]) -> list[tuple[float, float, float]]:
-    """Each three times in a row."""
-    return list(zip(times, times[1:], times[2:], strict=False))
