@@ -16,7 +16,7 @@ from live777py.fleet import run
 from live777py.fleet.run import NodeFailed, describe
 
 #: A start compiles nothing in tests that have run before, else it takes its time.
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 TWO = """
 [common.http]
@@ -91,6 +91,7 @@ async def test_a_node_that_does_not_stop_is_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(run, "GRACE", 0.2)
+    monkeypatch.setattr(run, "_cpus", lambda: 4)
     lines: list[str] = []
     plan = fleet.parse("[node.a]")
     async with fleet.running(plan, show=lambda _, line: lines.append(line)) as nodes:
