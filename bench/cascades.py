@@ -2,7 +2,8 @@
 
 `make soak ARGS='--cascades 1000'`. Pulls and pushes in turn, eight at a time: some are deleted
 while they connect, some lose their session or their stream first, some meet a server that
-refuses, answers nonsense, sends them elsewhere, leads nowhere or is dead. Two publishers stay.
+refuses, answers nonsense, sends them elsewhere, leads nowhere or is dead, and some are an edge's,
+which come and go with its viewers. The publishers stay.
 In the end nothing may be left of it: no session at the other node, no task, no descriptor, no
 row of a table.
 """
@@ -18,7 +19,7 @@ import socket
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +39,10 @@ from bench.soak import (
 )
 from tests.support.offers import VP8, video
 from tests.support.rtp_client import RtpClient
+from tests.support.signalling import Refused
 
+#: A stream that only the other node has.
+FAR = "far"
 #: Cascades at a time.
 WORKERS = 8
 #: Cycles before the base is taken: what is made at first use belongs to it, such as the rows of
@@ -160,6 +164,7 @@ class Churn:
             ("nonsense", self._nonsense),
             ("redirected", self._redirected),
             ("nowhere", self._nowhere),
+            ("viewer of an edge", self._watch),
         ]
         chosen = range(self._begun, self._begun + count)
         self._begun += count
@@ -171,7 +176,7 @@ class Churn:
                 try:
                     async with asyncio.timeout(PATIENCE):
                         await cycle(f"w{worker}")
-                except (AssertionError, TimeoutError, aiohttp.ClientError) as error:
+                except (AssertionError, OSError, Refused, aiohttp.ClientError) as error:
                     self.faults.append(f"{title}: {error!r}")
                 self.seconds[title].append(time.monotonic() - began)
 
@@ -244,6 +249,11 @@ class Churn:
         cascade = await self._begin(name, sourceUrl=url)
         await asyncio.sleep(self.random.uniform(0, 0.2))
         await self._end(cascade)
+
+    async def _watch(self, _name: str) -> None:
+        url = f"{self.here}/whep/{FAR}"
+        async with RtpClient.viewer(url, video(VP8)) as viewer:
+            await viewer.until(lambda: viewer.rtp)
 
     # What they are made of.
 
@@ -357,13 +367,14 @@ async def churn(
     """
     names = ("here", "there")
     async with contextlib.AsyncExitStack() as stack:
-        nodes = [await stack.enter_async_context(subject()) for _ in names]
-        here, there = nodes
+        there = await stack.enter_async_context(subject())
+        here = await stack.enter_async_context(subject(there.url))
+        nodes = [here, there]
         elsewhere = Elsewhere(there.url)
         await stack.enter_async_context(elsewhere.serving())
         http = await stack.enter_async_context(_client())
-        for node in nodes:
-            await stack.enter_async_context(_published(node.url))
+        for url, stream in (here.url, STREAM), (there.url, STREAM), (there.url, FAR):
+            await stack.enter_async_context(_published(url, stream))
         chance = random.Random(seed)
         before = Churn(here.url, there.url, elsewhere, chance, http)
         await before.run(first)
@@ -373,7 +384,10 @@ async def churn(
                 told(shown(f"{name}, {when}", look))
 
         await _forgotten(nodes, http)
-        bases = [await settled(node, None, peers=1) for node in nodes]
+        bases = [
+            await settled(here, None, peers=1),
+            await settled(there, None, peers=2),
+        ]
         tell("base", bases)
         churn = Churn(here.url, there.url, elsewhere, chance, http)
         looks: list[list[Look]] = [[], []]
@@ -391,8 +405,8 @@ async def churn(
         ]
         tell("end", ends)
         left = [f"elsewhere: {session}" for session in elsewhere.sessions]
-        for node in nodes:
-            left += await _left(node, http)
+        left += await _left(here, http, {STREAM})
+        left += await _left(there, http, {STREAM, FAR})
     return Outcome(
         count, bases, ends, looks, left, churn.seconds, [*before.faults, *churn.faults]
     )
@@ -420,13 +434,15 @@ async def _ended(node: Subject, http: aiohttp.ClientSession) -> bool:
         )
 
 
-async def _left(node: Subject, http: aiohttp.ClientSession) -> list[str]:
-    """What a node has beside its publisher."""
+async def _left(
+    node: Subject, http: aiohttp.ClientSession, kept: Collection[str]
+) -> list[str]:
+    """What a node has beside the publishers of these streams."""
     async with http.get(f"{node.url}/api/cascade/") as response:
         found = [f"a cascade of {item['stream']}" for item in await response.json()]
     async with http.get(f"{node.url}/api/streams/") as response:
         for stream in await response.json():
-            if stream["id"] != STREAM:
+            if stream["id"] not in kept:
                 found.append(f"stream {stream['id']}")
             sessions = stream["publish"]["sessions"][1:]
             sessions += stream["subscribe"]["sessions"]
@@ -439,9 +455,9 @@ async def _left(node: Subject, http: aiohttp.ClientSession) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def _published(url: str) -> AsyncIterator[None]:
+async def _published(url: str, stream: str) -> AsyncIterator[None]:
     """A publisher for the time of the block."""
-    client = RtpClient.publisher(f"{url}/whip/{STREAM}", video(VP8, ssrc=SSRC))
+    client = RtpClient.publisher(f"{url}/whip/{stream}", video(VP8, ssrc=SSRC))
     async with client:
         task = asyncio.create_task(send(client, VP8.format, SSRC, float("inf")))
         try:

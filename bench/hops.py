@@ -35,6 +35,15 @@ TURNS = 3
 PATIENCE = 10.0
 #: Viewers who wait for a pull, one after the other.
 WAITING = 10
+#: Seconds in which an edge ends a pull that nobody watches.
+FORGET = 0.5
+
+_EDGE = """\
+
+[edge]
+origins = ["{url}"]
+close_after = "100ms"
+"""
 
 
 class Node:
@@ -247,27 +256,58 @@ async def edge(_target: Target, viewers: int, streams: int = 1) -> Result:
 
 
 async def pulled(_target: Target) -> Result:
-    """How long a viewer who is there already waits for a stream that is now pulled."""
+    """How long viewers wait for a stream that has to be pulled for them.
+
+    Those who are there already when it is, and the first of an edge, beside those of the origin.
+    """
     core, load_core = choose_cores()
     answers: list[float] = []
     packets: list[float] = []
-    async with running([core, core]) as (origin, edge):
-        with pinned(load_core):
-            async with Publisher(Endpoint(origin.whip())):
-                await asyncio.sleep(SETTLE)
-                for _ in range(WAITING):
-                    client = await connected(Endpoint(edge.whep()))
-                    try:
-                        began = time.monotonic()
-                        cascade = await edge.cascade(sourceUrl=origin.whep())
-                        answers.append(time.monotonic() - began)
-                        await client.until(partial(bool, client.rtp))
-                        packets.append(time.monotonic() - began)
-                        await edge.end(cascade)
-                    finally:
-                        await client.aclose()
+    async with running([core, core]) as (origin, node):
+        more = _EDGE.format(url=origin.server.url)
+        async with ServerProcess(core, more=more) as edge:
+            with pinned(load_core):
+                async with Publisher(Endpoint(origin.whip())):
+                    await asyncio.sleep(SETTLE)
+                    for _ in range(WAITING):
+                        answer, packet = await _wait_at(node, origin.whep())
+                        answers.append(answer)
+                        packets.append(packet)
+                    first = [await _join(edge.url) for _ in range(WAITING)]
+                    beside = [await _join(origin.server.url) for _ in range(WAITING)]
     return {
         "answer_ms": statistics.median(answers) * 1e3,
         "media_ms": statistics.median(packets) * 1e3,
         "media_worst_ms": max(packets) * 1e3,
+        "edge_ms": statistics.median(first) * 1e3,
+        "edge_worst_ms": max(first) * 1e3,
+        "origin_ms": statistics.median(beside) * 1e3,
+        "origin_worst_ms": max(beside) * 1e3,
     }
+
+
+async def _wait_at(node: Node, source: str) -> tuple[float, float]:
+    """Seconds from a pull's POST to its answer and to a viewer's first packet."""
+    client = await connected(Endpoint(node.whep()))
+    try:
+        began = time.monotonic()
+        cascade = await node.cascade(sourceUrl=source)
+        answered = time.monotonic() - began
+        await client.until(partial(bool, client.rtp))
+        packet = time.monotonic() - began
+        await node.end(cascade)
+    finally:
+        await client.aclose()
+    return answered, packet
+
+
+async def _join(url: str) -> float:
+    """Seconds from a viewer's POST to its first packet; afterwards nobody watches."""
+    began = time.monotonic()
+    client = await connected(Endpoint(f"{url}/whep/0"))
+    try:
+        await client.until(partial(bool, client.rtp))
+        return time.monotonic() - began
+    finally:
+        await client.aclose()
+        await asyncio.sleep(FORGET)

@@ -41,17 +41,23 @@ class ServerProcess:
     """
 
     def __init__(
-        self, core: int | None, *, arguments: Sequence[str] = ("-m", "live777py")
+        self,
+        core: int | None,
+        *,
+        arguments: Sequence[str] = ("-m", "live777py"),
+        more: str = "",
     ) -> None:
         """Prepare.
 
         Args:
             core: the CPU to run on, None for any.
             arguments: of Python, before those of the server.
+            more: sections of the configuration.
         """
         self.url = ""
         self._core = core
         self._arguments = arguments
+        self._config = _CONFIG + more
         self._stack = contextlib.AsyncExitStack()
         self._process: asyncio.subprocess.Process
 
@@ -59,7 +65,7 @@ class ServerProcess:
         async with contextlib.AsyncExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             config = Path(folder) / "bench.toml"
-            config.write_text(_CONFIG)
+            config.write_text(self._config)
             with pinned(self._core):
                 self._process = await asyncio.create_subprocess_exec(
                     sys.executable,

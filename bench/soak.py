@@ -111,8 +111,12 @@ class Look:
 # The server's side.
 
 
-async def serve() -> None:
-    """Be the server: answer every line with a look at our own insides."""
+async def serve(origin: str = "") -> None:
+    """Be the server: answer every line with a look at our own insides.
+
+    Args:
+        origin: of which it is an edge, if it is one.
+    """
     config = Config.model_validate(
         {
             "http": {"listen": "127.0.0.1:0", "rate_limit": 0},
@@ -125,6 +129,7 @@ async def serve() -> None:
                 # small tables all have been used after a minute.
                 "max_sessions": 256,
             },
+            "edge": {"origins": [origin] if origin else [], "close_after": "200ms"},
         }
     )
     loop = asyncio.get_running_loop()
@@ -234,13 +239,14 @@ class Subject:
 
 
 @contextlib.asynccontextmanager
-async def subject() -> AsyncIterator[Subject]:
-    """A server in a process of its own."""
+async def subject(origin: str = "") -> AsyncIterator[Subject]:
+    """A server in a process of its own, an edge of `origin` if there is one."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "bench.soak",
         "--serve",
+        f"--origin={origin}",
         cwd=ROOT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -539,9 +545,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--cascades", type=int, default=0, help="begin and end so many cascades instead"
     )
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--origin", default="", help=argparse.SUPPRESS)
     options: Any = parser.parse_args(arguments)
     if options.serve:
-        asyncio.run(serve())
+        asyncio.run(serve(options.origin))
         return 0
 
     def told(line: str) -> None:

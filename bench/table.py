@@ -101,6 +101,14 @@ FIGURES: Mapping[str, Sequence[Figure]] = {
             "{:.0f}",
         ),
         Figure("media_worst_ms", "the same, worst, ms", "{:.0f}"),
+        Figure(
+            "edge_ms",
+            "POST to first packet, first viewer of an edge, median, ms",
+            "{:.0f}",
+        ),
+        Figure("edge_worst_ms", "the same, worst, ms", "{:.0f}"),
+        Figure("origin_ms", "POST to first packet at its origin, median, ms", "{:.0f}"),
+        Figure("origin_worst_ms", "the same, worst, ms", "{:.0f}"),
     ),
     "threads": (
         Figure("rate_1", "packets sent a second by one thread", "{:,.0f}"),
@@ -144,7 +152,7 @@ TITLES: Mapping[str, str] = {
     "push": "three nodes, each pushes to the next",
     "edge": "1 stream × 200 viewers, pulled and not",
     "edges": "20 streams × 1 viewer, pulled and not",
-    "pulled": "10 pulls with a viewer who waits",
+    "pulled": "10 pulls, one after the other",
     "threads": "saturated by injection, 200 viewers",
     "deaf": "publisher deaf to PLI, 2 s between key frames",
     "chromium": "the same publisher, 10 joins in Chromium",

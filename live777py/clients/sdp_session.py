@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,9 @@ MAX_REDIRECTS = 5
 #: Seconds that one request may take.
 TIMEOUT = 15.0
 
+#: Seconds until there has to be a connection: where there is none, another server may be tried.
+CONNECT_TIMEOUT = 4.0
+
 #: Seconds in which a server may still answer when nobody waits for the session any more, so that
 #: it can be deleted, and those that this may take.
 _GRACE = 2.0
@@ -48,6 +52,9 @@ NO_WAIT = "no"
 
 SDP_TYPE = "application/sdp"
 _REDIRECTS = (307, 308)
+
+#: What a server says of a session that it does not have.
+_UNKNOWN = (404, 410)
 
 
 class Refused(Unavailable):
@@ -149,7 +156,9 @@ class SdpClient:
         connector = aiohttp.TCPConnector(limit=0)
         self._http = aiohttp.ClientSession(
             connector=connector,
-            timeout=aiohttp.ClientTimeout(total=self._timeout),
+            timeout=aiohttp.ClientTimeout(
+                total=self._timeout, sock_connect=CONNECT_TIMEOUT
+            ),
             headers={"User-Agent": "live777py"},
         )
         return self
@@ -226,17 +235,43 @@ class SdpClient:
 
         What goes wrong is no error: a path may be found all the same.
         """
-        if session.url is None:
+        with contextlib.suppress(aiohttp.ClientError, OSError, ValueError):
+            return 200 <= await self._patch(session, fragment) < 300
+        return False
+
+    async def has_lost(self, session: SdpSession, fragment: str) -> bool:
+        """Whether the server is there no more, or does not know the session any more.
+
+        Args:
+            session: one that takes fragments.
+            fragment: without anything that is new to the server.
+        """
+        try:
+            return await self._patch_anew(session, fragment) in _UNKNOWN
+        except aiohttp.ClientConnectorError as error:
+            return error.errno == errno.ECONNREFUSED
+        except (aiohttp.ClientError, OSError, ValueError):
             return False
+
+    async def _patch_anew(self, session: SdpSession, fragment: str) -> int:
+        try:
+            return await self._patch(session, fragment)
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            # That may have been a connection of before, kept for the next request.
+            return await self._patch(session, fragment)
+
+    async def _patch(self, session: SdpSession, fragment: str) -> int:
+        if session.url is None:
+            raise ValueError("there is no URL to send to")
         headers = {**self._headers, "Content-Type": sdpfrag.MEDIA_TYPE}
         if session.etag is not None:
             headers["If-Match"] = session.etag
-        with contextlib.suppress(aiohttp.ClientError, OSError, ValueError):
-            async with self._client.patch(
-                session.url, data=fragment.encode(), headers=headers
-            ) as response:
-                return response.ok
-        return False
+        async with self._client.patch(
+            session.url, data=fragment.encode(), headers=headers
+        ) as response:
+            return response.status
 
     @contextlib.asynccontextmanager
     async def _reaching(self, url: str) -> AsyncIterator[None]:
@@ -244,6 +279,9 @@ class SdpClient:
         try:
             async with asyncio.timeout(self._timeout):
                 yield
+        except aiohttp.ConnectionTimeoutError as error:
+            reason = f"no connection within {CONNECT_TIMEOUT:g} s"
+            raise Unreachable(url, reason) from error
         except TimeoutError as error:
             reason = f"no answer within {self._timeout:g} s"
             raise Unreachable(url, reason) from error

@@ -16,18 +16,22 @@ from live777py.errors import Loop
 
 @dataclass(eq=False, slots=True)
 class _Request:
-    """One of them: to whom its media would go, why it is refused, and how it is woken."""
+    """One of them: to whom its media would go, through which loop, and how it is woken."""
 
     path: Path
     loop: Loop | None = None
+    is_refused: bool = False
     timeout: asyncio.Timeout | None = None
 
 
 class HeldRequests:
-    """Those of one stream."""
+    """Those of one stream; their number is how many still wait."""
 
     def __init__(self) -> None:
         self._requests: list[_Request] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
 
     @property
     def path(self) -> Path:
@@ -36,7 +40,7 @@ class HeldRequests:
 
     @property
     def _waiting(self) -> list[_Request]:
-        return [request for request in self._requests if request.loop is None]
+        return [request for request in self._requests if not request.is_refused]
 
     async def hold(self, path: Path, found: Awaitable[None]) -> None:
         """Wait until it is known whether there is anything.
@@ -46,7 +50,7 @@ class HeldRequests:
             found: returns when there is something, and raises why there is not.
 
         Raises:
-            Loop: it would come from one of those.
+            Loop: it would come from one of those, and from nowhere else.
         """
         request = _Request(path)
         self._requests.append(request)
@@ -61,16 +65,22 @@ class HeldRequests:
         finally:
             self._requests.remove(request)
 
-    def refuse(self, loop: Loop) -> bool:
-        """Refuse those through which a loop leads, and no other; whether there were any.
+    def suspect(self, loop: Loop) -> None:
+        """One who was asked for the stream refuses, since a loop would lead through it."""
+        entries = set(parse(loop.via))
+        for request in self._waiting:
+            if entries & {*request.path}:
+                # Each has an error of its own to raise.
+                request.loop = type(loop)(loop.path, loop.via)
+
+    def refuse(self) -> bool:
+        """Nobody else has it: refuse those through which loops lead; whether there were any.
 
         Who says to be a node without being one has its own request refused, nobody else's.
         """
-        entries = set(parse(loop.via))
-        led = [request for request in self._waiting if entries & {*request.path}]
+        led = [request for request in self._waiting if request.loop is not None]
         for request in led:
-            # Each has an error of its own to raise.
-            request.loop = type(loop)(loop.path, loop.via)
+            request.is_refused = True
             if request.timeout is not None and not request.timeout.expired():
                 request.timeout.reschedule(asyncio.get_running_loop().time())
         return bool(led)

@@ -37,7 +37,6 @@ from live777py.errors import (
     AtCapacity,
     InvalidRemote,
     LiveError,
-    Loop,
     NoLayers,
     NotAViewer,
     NotPublished,
@@ -493,22 +492,12 @@ class Live:
 
     async def _open(self, wish: Wish) -> Session:
         """A session at another server, as `Cascades` wants it."""
-        stream = wish.stream
-        if wish.role is Role.SUBSCRIBE:
-            return await self._open_by(wish, stream.path)
-        try:
-            return await self._open_by(wish, stream.downstream)
-        except Loop as loop:
-            # Whoever waits here for its own stream is not to keep others from theirs.
-            if not stream.held.refuse(loop):
-                raise
-            return await self._open_by(wish, (stream.entry,))
-
-    async def _open_by(self, wish: Wish, path: lineage.Path) -> Session:
-        """The same; a node is told where the media comes from, or to whom it goes."""
         self._check_room()
         if wish.stream.is_removed:
             raise StreamNotFound(wish.stream.name)
+        # Who pulls says to whom the media goes, who pushes where it comes from.
+        is_pull = wish.role is Role.PUBLISH
+        path = wish.downstream if is_pull else wish.stream.path
         via = lineage.encode(path)
         remote = replace(wish.remote, via=via, may_wait=wish.may_wait)
         session = wish.stream.attach_remote(

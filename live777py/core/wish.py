@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from live777py.aio.backoff import Backoff
 from live777py.core.edge import Edge, Failure
+from live777py.core.lineage import Path
 from live777py.core.model import (
     NO_TRAFFIC,
     Cascade,
@@ -24,7 +25,14 @@ from live777py.core.model import (
 from live777py.core.ports import Ending, PeerGone
 from live777py.core.remote import Remote
 from live777py.core.stream import Session, Stream, now_ms
-from live777py.errors import AtCapacity, LiveError, NotPublished, ShuttingDown
+from live777py.errors import (
+    AtCapacity,
+    GatewayTimeout,
+    LiveError,
+    Loop,
+    NotPublished,
+    ShuttingDown,
+)
 
 #: Seconds for which a connection must have lasted to count as a success: what breaks at once,
 #: again and again, is tried less and less often.
@@ -51,6 +59,16 @@ MEMORY = 1.0
 
 #: Seconds for which one who asks whether a stream is there waits at most.
 PATIENCE = 10.0
+
+#: Seconds in which a server has to answer where there are others: shorter than that patience.
+ANSWER = 4.0
+
+#: Why a session ended in that case, as a word.
+NO_ANSWER = "no_answer"
+
+#: Rounds that may fail for loops through nodes that wait here, before other servers are no longer
+#: told of them: a stranger can say to be such a node, and another the next time.
+MAX_LOOPS = 1
 
 #: What one who asks whether a stream is there is told: why not, or None where it is.
 Verdict = asyncio.Future[LiveError | None]
@@ -120,6 +138,8 @@ class Wish:
         self._failure: Failure | None = None
         self._rest_until = 0.0
         self._verdicts: list[Verdict] = []
+        #: Rounds that were over for loops through nodes that waited, one after the other.
+        self._loops = 0
         self._close_timer: asyncio.TimerHandle | None = None
         #: The session ends since nobody watches.
         self._is_closing = False
@@ -165,6 +185,13 @@ class Wish:
             traffic=traffic,
         )
 
+    @property
+    def downstream(self) -> Path:
+        """To whom goes what is pulled, for the server that is asked for it."""
+        if self._loops > MAX_LOOPS:
+            return (self.stream.entry,)
+        return self.stream.downstream
+
     # What becomes of it.
 
     def choose(self) -> None:
@@ -183,9 +210,13 @@ class Wish:
         self.session = session
         self._attempts += 1
         self._enter(CascadeState.CONNECTING)
+        if self._has_others:
+            loop = asyncio.get_running_loop()
+            loop.call_later(ANSWER, self._give_up, session)
 
     def opened(self) -> None:
         """The other server has made it."""
+        self._loops = 0
         self._failure = None
         if self.edge is not None:
             self.edge.answered(self.remote)
@@ -209,8 +240,12 @@ class Wish:
         if self.is_stopped:
             self._wait(str(error))
             return
+        if isinstance(error, PeerGone) and error.cause == NO_ANSWER:
+            error = GatewayTimeout(f"{self.remote.shown}: {error}")
         if self.edge is not None:
             self.edge.failed(self.remote, error)
+        if isinstance(error, Loop):
+            self.stream.held.suspect(error)
         self._refusals.append(error)
         self._retry_after.append(getattr(error, "retry_after", None) or 0.0)
         self._wait(str(error))
@@ -319,6 +354,8 @@ class Wish:
         """See whether somebody still watches, or does again."""
         if self.close_after is None or self.is_stopped:
             return
+        if self.is_superseded and self.session is None:
+            self._wake.set()
         if self._verdicts or self.stream.has_audience:
             if self._close_timer is not None:
                 self._close_timer.cancel()
@@ -400,6 +437,16 @@ class Wish:
         self._retry_after.clear()
 
     def _end_round(self) -> None:
+        held = self.stream.held
+        led = held.refuse()
+        if led and self._loops <= MAX_LOOPS and (held or self.stream.has_audience):
+            # The failure may have been theirs alone: the others get a round without them.
+            self._loops += 1
+            return
+        self._loops = 0
+        if led:
+            # Of others it says nothing.
+            self._refusals.clear()
         now = asyncio.get_running_loop().time()
         most = MAX_RETRY_AFTER if self.edge is None else MAX_VIEWERS_WAIT
         # One that may be asked sooner is as good as any.
@@ -442,6 +489,11 @@ class Wish:
                 verdict.set_result(None)
             elif self._state is CascadeState.CONNECTED:
                 self._look_for_media(self.session)
+
+    def _give_up(self, session: Session) -> None:
+        """Whoever waits is not to wait for a server that says nothing, where there are others."""
+        if session is self.session and not session.is_answered:
+            session.peer.end(f"no answer within {ANSWER:g} s", NO_ANSWER)
 
     def _look_for_media(self, session: Session) -> None:
         """Tell those who ask what becomes of a connection, which may be without media."""

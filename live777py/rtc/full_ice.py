@@ -140,7 +140,10 @@ class FullIce(aioice.Connection):
         await self._open_routes(answer.candidates)
         self.remote_username = answer.ufrag
         self.remote_password = answer.pwd
-        self.remote_is_lite = answer.is_lite
+        # Whatever the other side is, one pair is nominated, after its check (RFC 8445 section
+        # 8.1.1). aioice does so towards lite agents only; others would be asked for several
+        # pairs at once, and may send media by one (as Pion does) that we do not read.
+        self.remote_is_lite = True
         for candidate in answer.candidates:
             await self.add_remote_candidate(
                 aioice.Candidate.from_sdp(str(_as_known(candidate)))
@@ -329,10 +332,9 @@ class _Relayed(StunProtocol):
 
 def _is_open(protocol: StunProtocol) -> bool:
     """Whether something may be sent; aioice's transport for TURN then drops it by itself."""
-    transport: object = protocol.transport
-    if isinstance(transport, asyncio.DatagramTransport):
-        return not transport.is_closing()
-    return True
+    # By name: up to Python 3.11 asyncio's is no DatagramTransport.
+    is_closing = getattr(protocol.transport, "is_closing", None)
+    return is_closing is None or not is_closing()
 
 
 async def _reflected(

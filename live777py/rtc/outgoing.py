@@ -282,23 +282,38 @@ class OutgoingPeer:
         trickle: Trickle,
     ) -> None:
         """Tell the other side of candidates; those that come meanwhile go together."""
-        media = [m for m in read.media if m.is_accepted]
         is_complete = False
         while not is_complete:
             new = [await found.get()]
             while not found.empty():
                 new.append(found.get_nowait())
             is_complete = None in new
-            fragment = sdpfrag.write_candidates(
-                ufrag=self._ice.local_username,
-                pwd=self._ice.local_password,
-                mids=[m.mid for m in media],
-                kind=media[0].kind,
-                candidates=[Candidate.parse(c.to_sdp()) for c in new if c is not None],
+            fragment = self._fragment(
+                read,
+                [Candidate.parse(c.to_sdp()) for c in new if c is not None],
                 is_complete=is_complete,
             )
             if not await trickle(fragment):
                 return
+
+    def _fragment(
+        self, read: Answer, candidates: Sequence[Candidate], *, is_complete: bool
+    ) -> str:
+        media = [m for m in read.media if m.is_accepted]
+        return sdpfrag.write_candidates(
+            ufrag=self._ice.local_username,
+            pwd=self._ice.local_password,
+            mids=[m.mid for m in media],
+            kind=media[0].kind,
+            candidates=candidates,
+            is_complete=is_complete,
+        )
+
+    def nothing_new(self) -> str:
+        """A fragment that tells the other side only what it knows already."""
+        if self.answer is None:
+            raise RuntimeError("not connected")
+        return self._fragment(self.answer, (), is_complete=True)
 
     async def restart(
         self,

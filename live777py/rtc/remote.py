@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from live777py.aio.finish import finish
+from live777py.aio.scope import TaskScope
 from live777py.clients.sdp_session import (
     NO_WAIT,
     VIA,
@@ -26,7 +27,7 @@ from live777py.clients.sdp_session import (
     Unreachable,
 )
 from live777py.core import lineage
-from live777py.core.ports import PeerGone, RemotePeer
+from live777py.core.ports import Ending, PeerGone, RemotePeer
 from live777py.core.remote import Opened, Remote
 from live777py.errors import (
     BadGateway,
@@ -60,6 +61,10 @@ LOST_GOODBYE = 1.0
 #: report every second. Where its port is closed, its machine says so at once.
 ASK_AFTER = 1.5
 
+#: Seconds of silence after which it is asked by HTTP: another process may have that port now, or
+#: nothing may tell that it is closed.
+DOUBT_AFTER = 3.0
+
 #: Seconds of silence after which it is gone; aioice would wait half a minute (RFC 7675).
 LOST_AFTER = 12.0
 
@@ -81,6 +86,7 @@ class OpenedPeer(RtcPeer, RemotePeer):
         self._outgoing: OutgoingPeer
         self._detached: Detached | None = None
         self._refusals: Refusals | None = None
+        self._doubt = asyncio.Event()
         #: Where media goes out, as the socket has it.
         self._local_address: tuple[Any, ...] = ()
         self._answered: Answer
@@ -117,6 +123,13 @@ class OpenedPeer(RtcPeer, RemotePeer):
             raise PeerGone(*self._ending.result()) from None
         finally:
             self._connecting = None
+
+    async def gone(self) -> Ending:
+        """Wait until the peer ends; returns how."""
+        async with TaskScope() as scope:
+            if self._session is not None and self._session.takes_fragments:
+                scope.spawn(self._see_to_doubts, self._session)
+            return await super().gone()
 
     # What the two directions do differently.
 
@@ -196,6 +209,8 @@ class OpenedPeer(RtcPeer, RemotePeer):
             else:
                 self._refusals.begin()
                 self._outgoing.ask()
+                if silent > DOUBT_AFTER:
+                    self._doubt.set()
 
     # What the transport calls.
 
@@ -222,6 +237,15 @@ class OpenedPeer(RtcPeer, RemotePeer):
         return self._session is not None and await self._client.trickle(
             self._session, fragment
         )
+
+    async def _see_to_doubts(self, session: SdpSession) -> None:
+        """Ask by HTTP whether the session is still there, about once a second in a silence."""
+        while True:
+            await self._doubt.wait()
+            self._doubt.clear()
+            is_lost = await self._client.has_lost(session, self._outgoing.nothing_new())
+            if is_lost and self._silent(time.monotonic_ns()) > ASK_AFTER:
+                self.end("the other server has lost the session", "silent")
 
     def _note_heard(self) -> None:
         self._heard = time.monotonic_ns()

@@ -27,6 +27,10 @@ logger = logging.getLogger(__name__)
 #: promise another profile than its encoder makes (OBS always says 42e01f).
 PARAMETER_SETS_TIMEOUT = 0.5
 
+#: Formats whose profile is believed when it is seen. Encoders of H.264 offer another one; servers
+#: that were offered VP9 more than once send every profile under one number (Broadcast Box).
+TOLD_BY_KEY_FRAMES = (Format.H264, Format.VP9)
+
 #: Nanoseconds for which all viewers share one reading of the clocks.
 READING_AGE = 50_000_000
 
@@ -164,7 +168,7 @@ class StreamTracks:
             track.media = item
             track.codec = item.codec
             track.described = asyncio.Event()
-            if item.codec.format is not Format.H264:
+            if item.codec.format not in TOLD_BY_KEY_FRAMES:
                 track.described.set()
         if since is not None and self._key_frame_came >= since:
             self._describe(self._latest_key_frame)

@@ -200,8 +200,10 @@ class Viewer(RtcPeer, ViewerPeer):
     def _set_codec(self, kind: Kind, codec: Codec) -> None:
         agreed = self._media[kind].payload_type_for(codec)
         if agreed is None:
-            # What a publisher offers is a promise; its parameter sets will tell.
-            if self._tracks.tracks[kind].described.is_set():
+            # The profile that a publisher offers is a promise; its parameter sets will tell.
+            known = {offered.name for offered, _, _ in self._media[kind].codecs}
+            is_sure = self._tracks.tracks[kind].described.is_set()
+            if is_sure or codec.name not in known:
                 self.end(
                     f"the stream is now {codec}, which this viewer did not negotiate",
                     "codec_changed",

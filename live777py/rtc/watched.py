@@ -43,8 +43,12 @@ def _h264(profile_level_id: str) -> Codec:
     return Codec("video", "H264", 90_000, parameters=parameters)
 
 
-def _h265(profile: int) -> Codec:
-    parameters = (("level-id", "180"), ("profile-id", str(profile)), ("tier-flag", "0"))
+def _h265(profile: int, level: int) -> Codec:
+    parameters = (
+        ("level-id", str(level)),
+        ("profile-id", str(profile)),
+        ("tier-flag", "0"),
+    )
     return Codec("video", "H265", 90_000, parameters=parameters)
 
 
@@ -82,10 +86,12 @@ WATCHED: dict[Kind, tuple[Codec, ...]] = {
         Codec("video", "VP8", 90_000),
         replace(_VP9, parameters=(("profile-id", "0"),)),
         _AV1,
-        _h265(1),
+        _h265(1, 180),
+        # A level is what a receiver guarantees, but servers made of Pion want their own.
+        _h265(1, 93),
         replace(_VP9, parameters=(("profile-id", "2"),)),
         _h264("f4001f"),
-        _h265(2),
+        _h265(2, 180),
         replace(_VP9, parameters=(("profile-id", "1"),)),
         replace(_VP9, parameters=(("profile-id", "3"),)),
         replace(_AV1, parameters=(("profile", "1"),)),

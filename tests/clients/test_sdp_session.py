@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 from aiohttp import web
 
+from live777py.clients import sdp_session
 from live777py.clients.sdp_session import (
     MAX_ERROR_BYTES,
     MAX_SDP_BYTES,
@@ -331,6 +333,25 @@ async def test_what_cannot_be_reached_says_so(url: str, reason: str) -> None:
             await client.post(url, "v=0")
 
 
+async def test_a_server_that_cannot_be_connected_to_is_given_up_sooner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sdp_session, "CONNECT_TIMEOUT", 0.2)
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        # Whoever comes after those that fill the queue is not even refused.
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        url = f"http://127.0.0.1:{full.getsockname()[1]}/whip/cam"
+        async with WhipClient() as client:
+            with pytest.raises(Unreachable, match=r"no connection within 0\.2 s"):
+                await client.post(url, "v=0")
+
+
 async def test_garbage_instead_of_http_is_an_error() -> None:
     async def garbage(
         _reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -399,6 +420,29 @@ async def test_candidates_that_are_not_taken_are_no_error() -> None:
         assert not await client.trickle(SdpSession(f"{url}/s/1", ""), "a=x")
         assert not await client.trickle(SdpSession("http://127.0.0.1:1/s", ""), "a=x")
         assert not await client.trickle(SdpSession(None, ""), "a=x")
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [(404, True), (410, True), (204, False), (405, False), (412, False), (503, False)],
+)
+async def test_a_server_says_whether_it_knows_a_session(
+    status: int, expected: bool
+) -> None:
+    handler = always(lambda: web.Response(status=status))
+    async with serving(handler) as url, WhipClient() as client:
+        assert await client.has_lost(SdpSession(f"{url}/s/1", ""), "a=x") is expected
+
+
+async def test_a_server_that_is_gone_has_lost_its_sessions() -> None:
+    handler = always(lambda: web.Response(status=204))
+    async with WhipClient() as client:
+        async with serving(handler) as url:
+            session = SdpSession(f"{url}/s/1", "")
+            assert not await client.has_lost(session, "a=x")
+        # The connection from before is of no use, and there is no other.
+        assert await client.has_lost(session, "a=x")
+        assert not await client.has_lost(SdpSession(None, ""), "a=x")
 
 
 async def test_a_delete_that_reaches_nobody_is_no_error() -> None:

@@ -143,6 +143,8 @@ class FakeServers:
     def __init__(self) -> None:
         #: What is refused, by URL.
         self.refusals: dict[str, Exception] = {}
+        #: Who never answers, by URL.
+        self.deaf: set[str] = set()
         #: Cleared where they are to take their time.
         self.may_answer = asyncio.Event()
         self.may_answer.set()
@@ -169,7 +171,9 @@ class FakeRemotePeer(FakePeer):
 
     async def open(self) -> Opened:
         self.servers.asked.append(self.remote)
-        answered = asyncio.ensure_future(self.servers.may_answer.wait())
+        is_deaf = self.remote.url in self.servers.deaf
+        gate = asyncio.Event() if is_deaf else self.servers.may_answer
+        answered = asyncio.ensure_future(gate.wait())
         ended = asyncio.ensure_future(self._ended.wait())
         try:
             await asyncio.wait([answered, ended], return_when=asyncio.FIRST_COMPLETED)

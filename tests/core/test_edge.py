@@ -245,6 +245,19 @@ async def test_a_publisher_that_moves_to_another_origin_is_found_there(
         await connect(node, peer_of(media))
 
 
+async def test_an_origin_that_says_nothing_does_not_keep_others_from_answering(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wish, "ANSWER", 0.01)
+    async with live(None, A, B) as (node, media):
+        media.servers.deaf = {"http://a/whep/cam", "http://a/whep/other"}
+        await node.subscribe("cam", "an offer", may_wait=False)
+        assert asked(media) == ["a", "b"]
+        # It is known now.
+        await node.subscribe("other", "an offer", may_wait=False)
+        assert asked(media) == ["a", "b", "b"]
+
+
 # Viewers who may not wait.
 
 

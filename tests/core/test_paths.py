@@ -13,8 +13,10 @@ from live777py.aio.backoff import Backoff
 from live777py.core import cascades, lineage, wish
 from live777py.core.lineage import MAX_HOPS, Node
 from live777py.core.live import Live, Policy
-from live777py.core.model import SessionInfo, StreamName
-from live777py.errors import Loop, TooManyHops
+from live777py.core.model import SessionInfo
+from live777py.core.stream import StreamPolicy
+from live777py.core.wish import PATIENCE
+from live777py.errors import Loop, NotFound, TooManyHops
 from tests.core.fakes import FakeMedia, FakeRemotePeer, caught
 from tests.core.network import STRANGER, Network, network
 
@@ -281,16 +283,66 @@ async def test_who_says_to_be_a_node_that_it_is_not_only_refuses_itself() -> Non
         assert lineage.in_words(media.relays["cam"].peers[2].told[-1]) == "a/cam"
 
 
-async def test_who_waits_for_its_own_stream_keeps_nobody_from_it() -> None:
-    async with network("abx") as net:
-        await net.pull("b", "x")
-        net.lives["a"].create_stream("cam")
-        stream = net.lives["a"]._streams[StreamName("cam")]
-        [own] = net.lives["x"]._streams.values()
-        never = asyncio.get_running_loop().create_future()
-        async with asyncio.TaskGroup() as group:
-            held = group.create_task(caught(stream.held.hold((own.entry,), never)))
-            await asyncio.sleep(0)
-            await net.pull("a", "b")
-        assert str(held.result()).endswith("x/cam → b/cam → a/cam → x/cam")
-        assert await net.path("a") == in_words("xba")
+#: Nobody waits: viewers are to be told.
+REFUSE = Policy(stream=StreamPolicy(refuse_waiting=True))
+
+
+@pytest.mark.parametrize("policy", [REFUSE, Policy()], ids=["refuse", "wait"])
+@pytest.mark.parametrize("names", ["ab", "abc", "abcd"])
+async def test_edges_in_a_ring_do_not_wait_for_one_another(
+    names: str, policy: Policy
+) -> None:
+    origins = {name: names[place - 1] for place, name in enumerate(names)}
+    async with network(names, policy, **origins) as net:
+        for name in names:
+            # All at once would be told after a while.
+            async with asyncio.timeout(PATIENCE / 2):
+                with pytest.raises(NotFound):
+                    await net.lives[name].subscribe("cam", "x", may_wait=False)
+        await until(is_true(net.is_empty))
+
+
+async def test_edges_in_a_ring_find_what_one_of_them_has() -> None:
+    origins = {"a": "c", "b": "a", "c": "bo"}
+    async with network("abco", REFUSE, **origins) as net:
+        await net.publish("o")
+        for name, way in (("a", "oca"), ("b", "ocab"), ("c", "oc")):
+            viewer = await net.lives[name].subscribe("cam", "an offer")
+            assert await net.path(name) == in_words(way)
+            await net.lives[name].end_session("cam", viewer.session)
+
+
+async def test_a_ring_of_edges_whose_viewers_wait_settles() -> None:
+    async with network("ab", a="b", b="a") as net:
+        viewers = {
+            name: await net.lives[name].subscribe("cam", "an offer") for name in "ab"
+        }
+
+        async def is_settled() -> bool:
+            """One has the other for its source, and that one knows that it is none."""
+            states = sorted(net.state(name)[0] for name in "ab")
+            errors = [net.state(name)[1] for name in "ab"]
+            return states == ["connected", "waiting"] and any(
+                "feed itself" in error for error in errors
+            )
+
+        await until(is_settled)
+        for name, viewer in viewers.items():
+            await net.lives[name].end_session("cam", viewer.session)
+        await until(is_true(net.is_empty))
+
+
+async def test_who_claims_to_be_the_origin_keeps_nobody_from_it() -> None:
+    async with network("ao", REFUSE, a="o") as net:
+        await net.publish("o")
+        seen = await net.lives["o"].subscribe("cam", "an offer", FAR)
+        net.gate.clear()
+        liar = asyncio.ensure_future(
+            caught(net.lives["a"].subscribe("cam", "x", seen.via))
+        )
+        viewer = asyncio.ensure_future(net.lives["a"].subscribe("cam", "an offer"))
+        await asyncio.sleep(0.01)
+        net.gate.set()
+        assert isinstance(await liar, Loop)
+        assert (await viewer).sdp
+        assert await net.path("a") == in_words("oa")

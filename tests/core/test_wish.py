@@ -114,6 +114,24 @@ async def test_what_has_lasted_and_is_lost_goes_to_the_others_first(
         assert asked(media) == list("abab")
 
 
+async def test_a_server_that_says_nothing_is_not_waited_for_where_there_are_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wish, "ANSWER", 0.01)
+    async with live() as (node, media):
+        media.servers.deaf = {A}
+        configured(node, A, B)
+        await until(lambda: asked(media) == ["a", "b"])
+        assert only(node).error == "http://a/whep/cam: no answer within 0.01 s"
+        await connect(node, peer_of(media))
+    async with live() as (node, media):
+        media.servers.deaf = {A}
+        configured(node, A)
+        await asyncio.sleep(0.03)
+        assert asked(media) == ["a"]
+        assert only(node).state is CascadeState.CONNECTING
+
+
 async def test_what_is_lost_at_once_uses_up_its_turn() -> None:
     async with live() as (node, media):
         configured(node, A, B)

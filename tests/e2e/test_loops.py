@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 
 import pytest
 
@@ -250,3 +251,49 @@ async def test_who_has_not_said_to_be_a_node_is_neither_believed_nor_told() -> N
             assert in_words(parse(await header(at["a"]))) == "a/cam"
             assert watching.rtcp_of(App) == []
         assert await at["b"].is_connected(location)
+
+
+@pytest.mark.parametrize("names", ["ab", "abc"])
+async def test_edges_whose_origins_are_one_another_say_that_there_is_nothing(
+    names: str,
+) -> None:
+    ports = free_ports(len(names))
+    async with AsyncExitStack() as stack:
+        edges = [
+            await stack.enter_async_context(
+                node(
+                    node={"name": name},
+                    http={"listen": f"127.0.0.1:{ports[place]}"},
+                    edge={"origins": [f"http://127.0.0.1:{ports[place - 1]}"]},
+                    strategy={"idle_whep": "refuse"},
+                )
+            )
+            for place, name in enumerate(names)
+        ]
+        for at in edges:
+            # Who waits for one another would do so for ten seconds.
+            async with asyncio.timeout(5):
+                status, _ = await watch(at)
+                assert status == 404
+
+        async def are_empty() -> bool:
+            return not any([await at.server.streams() for at in edges])
+
+        await until(are_empty)
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports that nobody uses."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+async def watch(at: Node) -> tuple[int, str]:
+    """Ask for the stream; status and text."""
+    async with at.http.post(
+        f"{at.url}/whep/cam", data=OFFER, headers={"Content-Type": "application/sdp"}
+    ) as response:
+        return response.status, await response.text()

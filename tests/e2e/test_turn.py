@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +17,9 @@ from tests.support.front import Front, front_of
 from tests.support.link import Link
 from tests.support.node import SSRC, Node, node, publisher, sends, until, viewer
 from tests.support.turn import RELAY, TurnServer, turn_server
+
+#: Create and delete; the first ones may leave what is made once only.
+CYCLES = 15
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -99,6 +104,30 @@ async def test_a_direct_path_does_not_wait_for_ice_servers_that_are_dead() -> No
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("is_direct", [True, False])
+async def test_allocations_leave_nothing_behind(is_direct: bool) -> None:
+    """Neither those that were used, nor those for which there was a better way."""
+    async with (
+        turn_server() as turn,
+        node() as there,
+        node() as here,
+        behind_a_firewall(there, turn) as (front, link),
+        publisher(there.url),
+    ):
+        if is_direct:
+            link.admits = lambda client: client[0] != RELAY
+        before = 0
+        for cycle in range(CYCLES):
+            location = await here.begin("cam", sourceUrl=f"{front.url}/whep/cam")
+            await here.connected(location)
+            assert await here.delete(location) == 204
+            if cycle == CYCLES // 3:
+                before = await descriptors(link)
+        assert await descriptors(link) <= before
+        assert await there.living("cam", "subscribe") == []
+
+
+@pytest.mark.slow
 async def test_what_only_a_turn_server_could_do_fails_without_it() -> None:
     async with (
         turn_server() as turn,
@@ -115,6 +144,12 @@ async def test_what_only_a_turn_server_could_do_fails_without_it() -> None:
         await until(is_told, 30)
         # What was made at the other server is gone.
         await until(lambda: is_left(there))
+
+
+async def descriptors(link: Link) -> int:
+    """How many are open, when what is about to end has ended; not those of the link."""
+    await asyncio.sleep(0.5)
+    return len(os.listdir("/proc/self/fd")) - len(link.ports)
 
 
 async def is_left(at: Node) -> bool:

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import itertools
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import tomli
 
+from live777py.config import Config
 from live777py.errors import ConfigError
 from live777py.fleet import plan
 from live777py.fleet.plan import Plan
+
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "edge.md"
 
 
 def make(text: str) -> Plan:
@@ -177,3 +182,25 @@ def test_too_many_nodes_are_refused() -> None:
 
 def test_a_section_that_is_no_table_is_left_to_its_validation() -> None:
     assert tables("[node.a]\nhttp = 1")["a"]["http"] == 1
+
+
+def test_the_example_is_that_of_the_page_and_has_edges_of_its_origin() -> None:
+    assert f"```toml\n{plan.EXAMPLE}```" in PAGE.read_text("utf-8")
+    found = tables(plan.EXAMPLE)
+    assert [table.get("edge") for table in found.values()] == [
+        None,
+        *[{"origins": ["http://127.0.0.1:20001"]}] * 2,
+    ]
+
+
+def test_what_the_page_shows_of_configurations_is_valid() -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    assert len(blocks) >= 4
+    for block in blocks:
+        nodes = (
+            tables(block)
+            if "[node." in block
+            else {"": tomli.loads(block.replace("…", "t0ken"))}
+        )
+        for table in nodes.values():
+            assert Config.model_validate(table) != Config()

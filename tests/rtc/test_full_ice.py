@@ -10,9 +10,12 @@ import aioice
 import pytest
 from aioice import stun
 
+from live777py.protocol.candidate import Candidate
 from live777py.protocol.link import LinkedIceServer
 from live777py.rtc import full_ice
 from live777py.rtc.full_ice import FullIce, source_address
+from live777py.rtc.outgoing_offer import Answer
+from tests.support.loopback import loopback_only
 
 MAPPED = ("192.0.2.77", 4711)
 
@@ -107,6 +110,30 @@ async def test_so_many_servers_are_asked_and_no_more() -> None:
     assert len(found) == full_ice.MAX_SERVERS
 
 
+async def test_nothing_is_sent_once_the_socket_is_closed() -> None:
+    # aioice closes by itself when nobody has answered it for half a minute.
+    ours = agent()
+    theirs = aioice.Connection(ice_controlling=False)
+    with loopback_only():
+        for one in (ours, theirs):
+            await one.gather_candidates()
+    for one, other in ((ours, theirs), (theirs, ours)):
+        one.remote_username = other.local_username
+        one.remote_password = other.local_password
+        for candidate in other.local_candidates:
+            await one.add_remote_candidate(candidate)
+        await one.add_remote_candidate(None)
+    async with asyncio.TaskGroup() as group:
+        for one in (ours, theirs):
+            group.create_task(one.connect())
+    ours.send_now(b"\x80hello")
+    assert await theirs.recv() == b"\x80hello"
+    await ours.close()
+    ours.send_now(b"\x80again")
+    ours.ask()
+    await theirs.close()
+
+
 def test_routes_are_known() -> None:
     assert source_address("127.0.0.1") == "127.0.0.1"
     assert source_address("not an address") is None
@@ -133,3 +160,57 @@ def test_what_we_use_of_aioice_without_being_invited_is_there() -> None:
         assert hasattr(ice, name)
     pair = inspect.signature(aioice.Connection._pair_remote_candidate)
     assert list(pair.parameters) == ["self", "remote_candidate"]
+
+
+class Controlled(aioice.Connection):
+    """The other side's full agent; far enough for several checks to be on their way at once."""
+
+    def __init__(self) -> None:
+        super().__init__(ice_controlling=False)
+        self.nominated: set[Any] = set()
+
+    def request_received(self, message: stun.Message, addr: Any, *rest: Any) -> None:
+        if "USE-CANDIDATE" in message.attributes:
+            self.nominated.add(addr)
+        later = super().request_received
+        asyncio.get_running_loop().call_later(0.2, later, message, addr, *rest)
+
+
+async def test_of_several_ways_to_a_full_agent_one_is_nominated() -> None:
+    ice = FullIce(
+        hosts=[f"127.0.0.{number}" for number in range(1, 6)],
+        loopback=None,
+        on_data=lambda _data: None,
+        on_heard=lambda: None,
+        on_closed=lambda: None,
+    )
+    other = Controlled()
+    try:
+        await ice.gather_candidates()
+        with loopback_only():
+            await other.gather_candidates()
+        for candidate in (*ice.local_candidates, None):
+            await other.add_remote_candidate(candidate)
+        other.remote_username = ice.local_username
+        other.remote_password = ice.local_password
+        answer = Answer(
+            ufrag=other.local_username,
+            pwd=other.local_password,
+            is_lite=False,
+            candidates=tuple(
+                Candidate.parse(c.to_sdp()) for c in other.local_candidates
+            ),
+            fingerprints=(),
+            dtls_role="client",
+            rtcp_rsize=True,
+            media=(),
+        )
+        async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+            group.create_task(other.connect())
+            group.create_task(ice.start(answer))
+        local = ice.pair.local_candidate
+        assert other.nominated == {(local.host, local.port)}
+        assert other._nominated[1].remote_addr == (local.host, local.port)
+    finally:
+        await ice.close()
+        await other.close()

@@ -6,6 +6,7 @@ import pytest
 
 from live777py.rtc import remote
 from tests.support.front import front_of
+from tests.support.link import Link
 from tests.support.node import node, publisher, until
 
 pytestmark = pytest.mark.timeout(60)
@@ -81,6 +82,40 @@ async def test_the_goodbye_to_a_lost_server_is_short(
         await until(is_lost)
         monkeypatch.undo()
         await here.connected(location)
+
+
+async def test_a_session_that_the_other_server_does_not_know_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its goodbye was lost, or it was started anew: nothing comes, but the port is open."""
+    monkeypatch.setattr(remote, "ASK_AFTER", 0.2)
+    monkeypatch.setattr(remote, "DOUBT_AFTER", 0.2)
+    async with (
+        node() as there,
+        node() as here,
+        Link() as link,
+        front_of(there.url) as front,
+        publisher(there.url),
+    ):
+        front.rewrite = link.rewrite
+        location = await here.begin("cam", sourceUrl=f"{front.url}/whep/cam")
+        await here.connected(location)
+        link.up.drop = link.down.drop = lambda _data: True
+
+        async def was_asked() -> int:
+            return len(front.of("PATCH"))
+
+        async def is_lost() -> bool:
+            return "lost the session" in str((await here.get(location))["lastError"])
+
+        # While it knows the session, patience is right.
+        await until(was_asked)
+        assert (await here.get(location))["lastError"] is None
+        [session] = await there.living("cam", "subscribe")
+        assert await there.delete(f"/session/cam/{session['id']}") == 204
+        await until(is_lost)
+        answers = [asked.status for asked in front.of("PATCH")]
+        assert (answers[0], answers[-1]) == (204, 404)
 
 
 async def test_what_was_made_for_an_unusable_answer_is_deleted() -> None:

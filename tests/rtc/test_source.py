@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from live777py.core import cascades, wish
 from live777py.protocol.codecs import Format
 from live777py.protocol.extensions import Extension
 from live777py.rtc.outgoing_offer import AnsweredMedia
@@ -45,6 +48,42 @@ async def test_another_codec_takes_the_place_of_the_first() -> None:
                     return await here.codecs("cam") == [name]
 
                 await until(is_known)
+
+
+async def test_where_there_are_others_a_source_has_to_send_something(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wish, "NO_MEDIA", 0.5)
+    monkeypatch.setattr(cascades, "LOOK", 0.02)
+    async with node() as there, publisher(there.url) as client:
+        await there.server.until_published("cam")
+        sources = [f"{there.url}/whep/cam", f"{there.url}/whep/cam"]
+        async with node(stream={"cam": {"sources": sources}}) as here:
+            stream = media.RtpStream(96, SSRC, Format.VP8)
+            sessions: set[str] = set()
+
+            async def comes() -> bool:
+                await client.send_rtp(*stream.packets(PICTURE, 3000))
+                [info] = await here.get("/api/cascade/cam")
+                if info["state"] == "connected":
+                    sessions.add(info["session"])
+                return bool(info["bytes"])
+
+            # It goes on as long as something comes, three times as long as it may be silent.
+            loop = asyncio.get_running_loop()
+            await until(comes)
+            end = loop.time() + 1.5
+            while loop.time() < end:
+                await comes()
+            assert len(sessions) == 1
+
+            async def is_another() -> bool:
+                [info] = await here.get("/api/cascade/cam")
+                return info["session"] not in sessions
+
+            await until(is_another)
+            [info] = await here.get("/api/cascade/cam")
+            assert info["lastError"] == "no media came for 5 s"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from live777py.protocol import rtp
+from live777py.protocol.codecs import Codec, Format
 from live777py.protocol.extensions import URIS, Extension
 from live777py.protocol.rtcp import (
     FullIntraRequest,
@@ -24,7 +25,8 @@ from live777py.rtc.tracks import StreamTracks
 from live777py.rtc.viewer import Viewer
 from tests.rtc.fakes import FakePlane, resources
 from tests.rtc.offers import read
-from tests.support.offers import OPUS, VP8, VP9, audio, h264, video
+from tests.support import media
+from tests.support.offers import AV1, OPUS, VP8, VP9, audio, h264, video
 from tests.support.rtp_client import RtpClient
 from tests.support.server import RunningServer, running
 
@@ -219,11 +221,14 @@ async def test_a_viewer_goes_on_in_another_codec_if_it_has_agreed_to_it() -> Non
         assert [p.payload_type for p in viewer.rtp] == [96, 96, 98, 98]
 
 
-async def test_a_viewer_that_cannot_follow_to_another_codec_is_told_goodbye() -> None:
+@pytest.mark.parametrize("codec", [VP9, h264(), AV1], ids=str)
+async def test_a_viewer_that_cannot_follow_to_another_codec_is_told_goodbye(
+    codec: Codec,
+) -> None:
     async with (
         running() as server,
         RtpClient.viewer(whep(server), video(VP8)) as viewer,
-        RtpClient.publisher(whip(server), video(VP9, ssrc=SSRC)),
+        RtpClient.publisher(whip(server), video(codec, ssrc=SSRC)),
     ):
         async with asyncio.timeout(5):
             await viewer.closed.wait()
@@ -240,6 +245,25 @@ async def test_a_profile_that_was_only_offered_ends_nobody_until_it_is_seen() ->
         async with asyncio.timeout(5):
             for sequence in range(1, 1000):
                 await publisher.send_rtp(sps_packet(sequence))
+                await asyncio.sleep(0.01)
+                if viewer.rtp:
+                    break
+        assert viewer.rtp
+        assert not viewer.closed.is_set()
+
+
+async def test_a_profile_of_vp9_is_believed_when_it_is_seen() -> None:
+    third = Codec("video", "VP9", 90_000, 1, (("profile-id", "2"),))
+    [picture] = media.encode(Format.VP9, frames=1)
+    async with (
+        running() as server,
+        RtpClient.viewer(whep(server), video(VP9)) as viewer,
+        RtpClient.publisher(whip(server), video(third, ssrc=SSRC)) as publisher,
+    ):
+        stream = media.RtpStream(96, SSRC, Format.VP9)
+        async with asyncio.timeout(5):
+            for number in range(1000):
+                await publisher.send_rtp(*stream.packets(picture.data, 3000 * number))
                 await asyncio.sleep(0.01)
                 if viewer.rtp:
                     break

@@ -15,7 +15,7 @@ from yarl import URL
 from live777py.api import body as body_module
 from live777py.clients.sdp_session import VIA
 from live777py.core.lineage import parse
-from tests.api.native.support import SDP, WHEP_OFFER, WHIP_OFFER, client
+from tests.api.native.support import SDP, WHEP_OFFER, WHIP_OFFER, begin, client
 from tests.support.offers import VP8, video
 from tests.support.rtp_client import RtpClient
 from tests.support.server import running
@@ -343,3 +343,19 @@ async def test_by_policy_viewers_are_told_to_come_back() -> None:
             assert response.status == 409
             assert int(response.headers["Retry-After"]) > 0
             assert "nobody publishes" in await response.text()
+
+
+@pytest.mark.parametrize("is_waited_for", [False, True])
+async def test_who_does_not_want_to_wait_is_told_that_nobody_publishes(
+    is_waited_for: bool,
+) -> None:
+    headers = {**SDP, "Live777py-Wait": "no"}
+    async with client() as http:
+        if is_waited_for:
+            await begin(http, "/whep/x", WHEP_OFFER)
+        async with http.post("/whep/x", data=WHEP_OFFER, headers=headers) as reply:
+            assert reply.status == 409
+            assert "nobody publishes" in await reply.text()
+            assert reply.headers["Retry-After"] == "2"
+        async with http.get("/api/streams/x") as reply:
+            assert reply.status == (200 if is_waited_for else 404)
