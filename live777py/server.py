@@ -18,7 +18,6 @@ import aiohttp
 from aiohttp import web
 
 from live777py.aio import network
-from live777py.aio.descriptors import raise_limit
 from live777py.aio.scope import TaskScope
 from live777py.api.cors import CrossOrigin
 from live777py.api.front import Front
@@ -181,7 +180,6 @@ async def run(config: Config, *, ready: Callable[[Server], None]) -> int:
         ConfigError: the configuration does not fit this machine.
         OSError: an address cannot be bound.
     """
-    raise_limit()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in STOP_SIGNALS:

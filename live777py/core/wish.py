@@ -40,6 +40,10 @@ from live777py.errors import (
 #: again and again, is tried less and less often.
 STABLE = 10.0
 
+#: Seconds for which one must have lasted that ends since something else is published, so that
+#: the other server is told so at once.
+STEADY = 1.0
+
 #: The longest that another server may ask us to wait.
 MAX_RETRY_AFTER = 300.0
 
@@ -253,6 +257,7 @@ class Wish:
         """The session has ended."""
         ending = session.ending or Ending("it has ended")
         was_connected = session.connected_at > 0
+        lasted = (now_ms() - session.connected_at) / 1000 if was_connected else 0.0
         self._passed += replace(session.peer.traffic, bitrate=0)
         self._wait(ending.reason)
         if self.is_stopped:
@@ -260,10 +265,14 @@ class Wish:
         if self._is_closing:
             self._restart()
             return
+        if ending.cause == "codec_changed" and was_connected and lasted >= STEADY:
+            # Nothing has failed.
+            self._restart()
+            return
         self._retry_after.append(0.0)
         if not was_connected:
             self._refusals.append(PeerGone(*ending))
-        if was_connected and now_ms() - session.connected_at >= STABLE * 1000:
+        if lasted >= STABLE:
             self._backoff.reset()
             if self._has_others:
                 self._begin_round()

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from itertools import count
 from urllib.parse import urlsplit
 
-from live777py.aio.descriptors import raise_limit
 from live777py.aio.finish import finish
 from live777py.aio.scope import TaskScope
 from live777py.clients.whep import WhepClient
 from live777py.clients.whip import WhipClient
+from live777py.descriptors import allow_many
 from live777py.errors import LiveError
 from live777py.loadtest.options import CONCURRENT_JOINS, Options, url_of
 from live777py.loadtest.playback import Prepared
@@ -121,7 +121,7 @@ class _Test:
 
     async def run(self) -> Result:
         options = self._options
-        raise_limit()
+        allow_many()
         self._say(phase="preparing", share=0.0)
         if options.whip is not None:
             self._media = await asyncio.to_thread(_prepare, options)

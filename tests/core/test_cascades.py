@@ -22,6 +22,7 @@ from live777py.errors import (
     ShuttingDown,
     StreamNotFound,
 )
+from tests.core.fakes import settle
 from tests.core.storms import Storm
 from tests.core.wishing import connect, live, only, only_stream, peer_of, until
 
@@ -244,6 +245,29 @@ async def test_a_push_is_tried_at_once_when_a_publisher_returns() -> None:
         await until(
             lambda: node.cascade_info("cam", push.id).state is CascadeState.CONNECTING
         )
+
+
+@pytest.mark.parametrize(("steady", "begins"), [(0.0, True), (60.0, False)])
+async def test_a_push_of_something_else_begins_anew_at_once_if_the_last_one_has_lasted(
+    monkeypatch: pytest.MonkeyPatch, steady: float, begins: bool
+) -> None:
+    monkeypatch.setattr(wish, "Backoff", lambda **_: Backoff(600, 600))
+    monkeypatch.setattr(wish, "STEADY", steady)
+    async with live() as (node, media):
+        await node.publish("cam", "an offer")
+        relay = media.relays["cam"]
+        relay.peers[0].connect()
+        await node.cascade("cam", target=TARGET)
+        first = peer_of(media)
+        await connect(node, first)
+        first.end("the stream is now VP9", "codec_changed")
+        if begins:
+            await until(lambda: peer_of(media) is not first)
+            await connect(node, peer_of(media))
+        else:
+            await until(lambda: only(node).state is CascadeState.WAITING)
+            await settle()
+            assert peer_of(media) is first
 
 
 async def test_a_push_may_end_other_viewers() -> None:
