@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from live777py import __version__, log, minting
+from live777py import __version__, descriptors, log, minting
 from live777py.config import Config, load
 from live777py.conformance import arguments as conformance
 from live777py.errors import ConfigError
@@ -84,6 +84,7 @@ def announce(server: Server) -> None:
 
 def _serve(config: Config, *, verbose: bool) -> int:
     log.setup("debug" if verbose else config.log.level, config.log.format)
+    descriptors.allow_many()
     # Imported here: `check` and `--version` answer without loading the media stack.
     from live777py import server
 

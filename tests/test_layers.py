@@ -21,7 +21,7 @@ SOURCES = sorted((ROOT / PACKAGE).rglob("*.py"))
 #: From the bottom up. A part imports from lower ranks and from itself, from nothing else.
 RANKS = (
     {"__init__", "errors", "notation"},
-    {"aio", "protocol", "config", "log", "metrics", "tls"},
+    {"aio", "protocol", "config", "descriptors", "log", "metrics", "tls"},
     {"relay", "core"},
     {"clients", "tokens"},
     {"api", "rtc", "media", "store"},

@@ -139,7 +139,8 @@ class Node:
 
     def signal(self, number: int) -> None:
         """Send it a signal, such as SIGSTOP; of no effect when it has ended."""
-        if self._process is not None and not self._ended.is_set():
+        # Whoever watches it may have been cancelled before, which is no end of the process.
+        if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
 

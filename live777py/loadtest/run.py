@@ -7,7 +7,6 @@ import contextlib
 import ipaddress
 import random
 import socket
-import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
@@ -19,6 +18,7 @@ from live777py.aio.finish import finish
 from live777py.aio.scope import TaskScope
 from live777py.clients.whep import WhepClient
 from live777py.clients.whip import WhipClient
+from live777py.descriptors import allow_many
 from live777py.errors import LiveError
 from live777py.loadtest.options import CONCURRENT_JOINS, Options, url_of
 from live777py.loadtest.playback import Prepared
@@ -121,7 +121,7 @@ class _Test:
 
     async def run(self) -> Result:
         options = self._options
-        _raise_file_limit()
+        allow_many()
         self._say(phase="preparing", share=0.0)
         if options.whip is not None:
             self._media = await asyncio.to_thread(_prepare, options)
@@ -512,15 +512,3 @@ async def _hosts(url: str) -> list[str] | None:
         addresses = [str(address[0]) for *_, address in found]
     routes = dict.fromkeys(source_address(address) for address in addresses)
     return [route for route in routes if route is not None] or None
-
-
-def _raise_file_limit() -> None:
-    """Every viewer has a socket; the usual soft limit is 1,024."""
-    if sys.platform == "win32":
-        return
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -151,6 +151,31 @@ async def test_a_wrong_configuration_starts_nothing(
     )
 
 
+def test_no_node_outlives_a_loop_that_ends_while_they_start() -> None:
+    before = children()
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    def look() -> None:
+        loop = asyncio.get_running_loop()
+        if len(children() - before) == 2:
+            # Long before they listen, and after the loop has all it needs to watch them.
+            loop.call_later(0.2, interrupt)
+        else:
+            loop.call_later(0.01, look)
+
+    async def serve() -> None:
+        look()
+        async with fleet.running(fleet.parse("[node.a]\n[node.b]")):
+            pass
+
+    with pytest.raises(KeyboardInterrupt):
+        # What is left is cancelled all at once, also what watches the processes.
+        asyncio.run(serve())
+    assert children() == before
+
+
 @pytest.mark.slow
 async def test_variables_of_a_configuration_are_not_for_nodes(
     monkeypatch: pytest.MonkeyPatch,
