@@ -94,7 +94,8 @@ class Other:
     async def kill(self) -> None:
         """It is gone, without a word to anybody."""
         if self._process is not None:
-            self._process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
             await self._process.wait()
             self._process = None
 

@@ -24,8 +24,10 @@ from live777py.core.model import (
 )
 from live777py.core.ports import Ending, PeerGone
 from live777py.core.remote import Remote
+from live777py.core.seekers import Seekers, settled
 from live777py.core.stream import Session, Stream, now_ms
 from live777py.errors import (
+    AlreadyPublishing,
     AtCapacity,
     GatewayTimeout,
     LiveError,
@@ -37,6 +39,10 @@ from live777py.errors import (
 #: Seconds for which a connection must have lasted to count as a success: what breaks at once,
 #: again and again, is tried less and less often.
 STABLE = 10.0
+
+#: Seconds for which one must have lasted that ends since something else is published, so that
+#: the other server is told so at once.
+STEADY = 1.0
 
 #: The longest that another server may ask us to wait.
 MAX_RETRY_AFTER = 300.0
@@ -53,10 +59,7 @@ PROMPT = 1.0
 #: Seconds for which a failure answers whoever asks for the same stream.
 MEMORY = 1.0
 
-#: Seconds for which one who asks whether a stream is there waits at most.
-PATIENCE = 10.0
-
-#: Seconds in which a server has to answer where there are others: shorter than that patience.
+#: Seconds in which a server has to answer where there are others: less than seekers wait.
 ANSWER = 4.0
 
 #: Why a session ended in that case, as a word.
@@ -66,16 +69,13 @@ NO_ANSWER = "no_answer"
 #: told of them: a stranger can say to be such a node, and another the next time.
 MAX_LOOPS = 1
 
-#: What one who asks whether a stream is there is told: why not, or None where it is.
-Verdict = asyncio.Future[LiveError | None]
-
 
 class Wish:
     """One cascade.
 
     It has a round of remotes, each of which is tried once; then it rests and begins anew. A wish
     on demand (one with `close_after`) is wanted only while the stream has an audience, and a
-    little longer; `watch` is to be called whenever that may have changed.
+    little longer; `watch` is to be called whenever that may have changed, or who publishes.
 
     Attributes:
         remotes: in the order in which they are tried.
@@ -133,10 +133,12 @@ class Wish:
         #: Of the latest round.
         self._failure: Failure | None = None
         self._rest_until = 0.0
-        self._verdicts: list[Verdict] = []
+        self._seekers = Seekers()
         #: Rounds that were over for loops through nodes that waited, one after the other.
         self._loops = 0
         self._close_timer: asyncio.TimerHandle | None = None
+        #: It waits since somebody else publishes.
+        self._is_displaced = False
         #: The session ends since nobody watches.
         self._is_closing = False
 
@@ -197,7 +199,7 @@ class Wish:
         self.remote = self._round.pop(0)
         self.may_wait = not (
             self._has_others
-            or self._verdicts
+            or self._seekers
             or (self.is_on_demand and self.stream.policy.refuse_waiting)
         )
 
@@ -217,7 +219,7 @@ class Wish:
         if self.edge is not None:
             self.edge.answered(self.remote)
         if not self.may_wait:
-            self._tell(None)
+            self._seekers.tell(None)
 
     def connected(self, session: Session) -> None:
         """Media can flow in a session of the stream."""
@@ -226,7 +228,7 @@ class Wish:
             self._refusals.clear()
             self._enter(CascadeState.CONNECTED)
         if session.role is Role.PUBLISH:
-            if self._verdicts:
+            if self._seekers:
                 self._look_for_media(session)
             if self.role is Role.SUBSCRIBE and self.is_waiting:
                 self.wake()
@@ -240,6 +242,7 @@ class Wish:
             error = GatewayTimeout(f"{self.remote.shown}: {error}")
         if self.edge is not None:
             self.edge.failed(self.remote, error)
+        self._is_displaced = isinstance(error, AlreadyPublishing)
         if isinstance(error, Loop):
             self.stream.held.suspect(error)
         self._refusals.append(error)
@@ -254,6 +257,7 @@ class Wish:
         """The session has ended."""
         ending = session.ending or Ending("it has ended")
         was_connected = session.connected_at > 0
+        lasted = (now_ms() - session.connected_at) / 1000 if was_connected else 0.0
         self._passed += replace(session.peer.traffic, bitrate=0)
         self._wait(ending.reason)
         if self.is_stopped:
@@ -261,10 +265,14 @@ class Wish:
         if self._is_closing:
             self._restart()
             return
+        if ending.cause == "codec_changed" and was_connected and lasted >= STEADY:
+            # Nothing has failed.
+            self._restart()
+            return
         self._retry_after.append(0.0)
         if not was_connected:
             self._refusals.append(PeerGone(*ending))
-        if was_connected and now_ms() - session.connected_at >= STABLE * 1000:
+        if lasted >= STABLE:
             self._backoff.reset()
             if self._has_others:
                 self._begin_round()
@@ -291,7 +299,7 @@ class Wish:
         self.is_stopped = True
         self._wake.set()
         self._wanted.set()
-        self._tell(NotPublished(self.stream.name))
+        self._seekers.tell(NotPublished(self.stream.name))
         if self.session is not None:
             self.session.peer.end(reason, cause)
 
@@ -302,7 +310,7 @@ class Wish:
             self._close_timer = None
         if self.edge is not None and self._failure is not None:
             self.edge.remember(self.stream.name, self._failure)
-        self._tell(NotPublished(self.stream.name))
+        self._seekers.tell(NotPublished(self.stream.name))
         self.has_ended.set()
 
     @property
@@ -342,12 +350,15 @@ class Wish:
     # Who asks for it.
 
     def watch(self) -> None:
-        """See whether somebody still watches, or does again."""
+        """See who publishes, and whether somebody still watches, or does again."""
+        if self._is_displaced and self.stream.publisher is None:
+            self._is_displaced = False
+            self.wake()
         if self.close_after is None or self.is_stopped:
             return
         if self.is_superseded and self.session is None:
             self._wake.set()
-        if self._verdicts or self.stream.has_audience:
+        if self._seekers or self.stream.has_audience:
             if self._close_timer is not None:
                 self._close_timer.cancel()
                 self._close_timer = None
@@ -367,25 +378,13 @@ class Wish:
 
         What the block gets is to be awaited, and raises why it is not.
         """
-        verdict: Verdict = asyncio.get_running_loop().create_future()
-        self._verdicts.append(verdict)
         try:
-            self.watch()
-            self._tell_what_is_known(verdict)
-            yield self._found(verdict)
+            with self._seekers.added() as verdict:
+                self.watch()
+                self._tell_what_is_known()
+                yield settled(verdict, self._why_not)
         finally:
-            self._verdicts.remove(verdict)
             self.watch()
-
-    async def _found(self, verdict: Verdict) -> None:
-        try:
-            async with asyncio.timeout(PATIENCE):
-                failure = await verdict
-        except TimeoutError:
-            failure = self._why_not()
-        if failure is not None:
-            # Others are told the same.
-            raise failure.with_traceback(None)
 
     def recall(self, failure: Failure) -> None:
         """A wish for the same stream failed a moment ago."""
@@ -396,7 +395,7 @@ class Wish:
 
     def refuse(self) -> None:
         """The node is about to stop: nobody is to wait for an answer."""
-        self._tell(ShuttingDown())
+        self._seekers.tell(ShuttingDown())
 
     # Inside.
 
@@ -446,7 +445,7 @@ class Wish:
         self.must_rest = True
         if self._refusals:
             self._failure = Failure(self._why_not(), self._error, now)
-            self._tell(self._failure.answer)
+            self._seekers.tell(self._failure.answer)
 
     def _restart(self) -> None:
         """As if it began only now."""
@@ -464,20 +463,20 @@ class Wish:
             return NotPublished(self.stream.name)
         return self.edge.why_not(self.stream.name, self._refusals)
 
-    def _tell_what_is_known(self, verdict: Verdict) -> None:
+    def _tell_what_is_known(self) -> None:
         if self.is_stopped:
-            verdict.set_result(NotPublished(self.stream.name))
+            self._seekers.tell(NotPublished(self.stream.name))
         elif self._is_closing:
             return
         elif self.is_waiting:
             now = asyncio.get_running_loop().time()
             if self._failure is not None and now - self._failure.at < MEMORY:
-                verdict.set_result(self._failure.answer)
+                self._seekers.tell(self._failure.answer)
             else:
                 self.wake()
         elif self.session is not None and self.session.is_answered:
             if not self.may_wait:
-                verdict.set_result(None)
+                self._seekers.tell(None)
             elif self._state is CascadeState.CONNECTED:
                 self._look_for_media(self.session)
 
@@ -488,21 +487,16 @@ class Wish:
 
     def _look_for_media(self, session: Session) -> None:
         """Tell those who ask what becomes of a connection, which may be without media."""
-        if not session.is_connected or not self._verdicts:
+        if not session.is_connected or not self._seekers:
             return
         if self.stream.relay.codecs:
-            self._tell(None)
+            self._seekers.tell(None)
         elif now_ms() - session.connected_at >= PROMPT * 1000:
             # We wait at the other server, where nobody publishes.
-            self._tell(NotPublished(self.stream.name))
+            self._seekers.tell(NotPublished(self.stream.name))
         else:
             loop = asyncio.get_running_loop()
             loop.call_later(PROMPT / 10, self._look_for_media, session)
-
-    def _tell(self, answer: LiveError | None) -> None:
-        for verdict in self._verdicts:
-            if not verdict.done():
-                verdict.set_result(answer)
 
     def _close(self) -> None:
         """Nobody watches any more."""

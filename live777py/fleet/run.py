@@ -19,12 +19,13 @@ from live777py.aio.scope import TaskScope
 from live777py.errors import ConfigError
 from live777py.fleet import plan as plans
 from live777py.fleet import ports
+from live777py.fleet.leash import leashed
 from live777py.fleet.plan import Plan, PlannedNode
 
 #: Seconds that a start may take: where nothing is compiled yet it is more than a minute.
 START_TIMEOUT = 300.0
 
-#: Seconds that a node has to say goodbye to its peers.
+#: Seconds that a node has to say goodbye to its peers; many that stop at once have more.
 GRACE = 10.0
 
 #: Lines of a node's output that are kept, and those that a failed start shows.
@@ -104,9 +105,10 @@ class Node:
         """
         self._listens = False
         self._settled, self._ended = asyncio.Event(), asyncio.Event()
+        command = [sys.executable, "-m", "live777py", *self._options]
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "live777py", *self._options, "-c", self.file),
+                *leashed([*command, "-c", str(self.file)]),
                 env=_environment(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
@@ -137,7 +139,8 @@ class Node:
 
     def signal(self, number: int) -> None:
         """Send it a signal, such as SIGSTOP; of no effect when it has ended."""
-        if self._process is not None and not self._ended.is_set():
+        # Whoever watches it may have been cancelled before, which is no end of the process.
+        if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
@@ -146,14 +149,19 @@ class Node:
         self.signal(signal.SIGKILL)
         await self.ended()
 
-    async def stop(self) -> None:
-        """End it by SIGTERM, or by SIGKILL if that takes too long; returns when it has ended."""
+    async def stop(self, grace: float | None = None) -> None:
+        """End it by SIGTERM, or by SIGKILL if that takes too long; returns when it has ended.
+
+        Args:
+            grace: seconds that it has, `GRACE` by default.
+        """
+        grace = GRACE if grace is None else grace
         self.signal(signal.SIGTERM)
         try:
-            async with asyncio.timeout(GRACE):
+            async with asyncio.timeout(grace):
                 await self.ended()
         except TimeoutError:
-            self._show(self.name, f"does not stop within {GRACE:g} s: it is killed")
+            self._show(self.name, f"does not stop within {grace:g} s: it is killed")
             await self.kill()
 
     async def restart(self) -> None:
@@ -305,8 +313,11 @@ async def _start_all(nodes: Mapping[str, Node]) -> None:
             except NodeFailed as failure:
                 failures.append(failure)
 
+    first, *others = nodes.values()
+    # Alone: if the data plane has to be compiled, the others find that done.
+    await start(first)
     async with asyncio.TaskGroup() as starts:
-        for node in nodes.values():
+        for node in others:
             starts.create_task(start(node))
     if failures:
         raise NodeFailed("\n".join(map(str, failures)))
@@ -314,10 +325,12 @@ async def _start_all(nodes: Mapping[str, Node]) -> None:
 
 async def _stop_all(nodes: Mapping[str, Node]) -> None:
     """Stop them together; being cancelled meanwhile, kill what is left."""
+    # The end of a process is some computing too, and all end at once.
+    grace = GRACE + len(nodes) // _cpus()
     try:
         async with asyncio.TaskGroup() as stops:
             for node in nodes.values():
-                stops.create_task(node.stop())
+                stops.create_task(node.stop(grace))
     finally:
         for node in nodes.values():
             await finish(node.kill)

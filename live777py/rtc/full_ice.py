@@ -12,7 +12,7 @@ import ipaddress
 import logging
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import aioice
@@ -186,13 +186,11 @@ class FullIce(aioice.Connection):
     async def _ask_server(
         self, server: LinkedIceServer, found: Callable[[aioice.Candidate], None]
     ) -> None:
-        try:
+        with _passed_over(server):
             if server.scheme == "stun":
                 await self._reflect(server, found)
             else:
                 found(await self._relay(server))
-        except (OSError, ValueError, aioice.stun.TransactionError) as error:
-            logger.debug("%r: %s", server, error)
 
     async def _reflect(
         self, server: LinkedIceServer, found: Callable[[aioice.Candidate], None]
@@ -204,13 +202,15 @@ class FullIce(aioice.Connection):
         )
         async with asyncio.TaskGroup() as group:
             for protocol in self._protocols:
+                if protocol.local_candidate.type != "host":
+                    continue
                 own = ipaddress.ip_address(protocol.local_candidate.host)
                 for _, _, _, _, address in resolved:
                     there = ipaddress.ip_address(str(address[0]).partition("%")[0])
                     is_fit = own.version == there.version
                     if is_fit and own.is_loopback == there.is_loopback:
                         place = str(address[0]), int(address[1])
-                        group.create_task(_reflected(protocol, place, found))
+                        group.create_task(_reflected(protocol, server, place, found))
                         break
 
     async def _relay(self, server: LinkedIceServer) -> aioice.Candidate:
@@ -337,33 +337,45 @@ def _is_open(protocol: StunProtocol) -> bool:
     return is_closing is None or not is_closing()
 
 
+@contextlib.contextmanager
+def _passed_over(server: LinkedIceServer) -> Iterator[None]:
+    """Go on without a server that does not work."""
+    try:
+        yield
+    except Exception as error:
+        # Whatever becomes in aioice of what a stranger sends.
+        logger.debug("%r: %r", server, error)
+
+
 async def _reflected(
     protocol: StunProtocol,
-    server: Address,
+    server: LinkedIceServer,
+    address: Address,
     found: Callable[[aioice.Candidate], None],
 ) -> None:
     request = aioice.stun.Message(
         message_method=aioice.stun.Method.BINDING,
         message_class=aioice.stun.Class.REQUEST,
     )
-    response, _ = await protocol.request(request, server)
-    host, port = response.attributes["XOR-MAPPED-ADDRESS"]
     base = protocol.local_candidate
-    if (host, port) == (base.host, base.port):
-        return  # there is no NAT (RFC 8445 section 5.1.3)
-    found(
-        aioice.Candidate(
-            foundation=candidate_foundation("srflx", "udp", base.host),
-            component=1,
-            transport="udp",
-            priority=candidate_priority(1, "srflx"),
-            host=host,
-            port=port,
-            type="srflx",
-            related_address=base.host,
-            related_port=base.port,
+    with _passed_over(server):
+        response, _ = await protocol.request(request, address)
+        host, port = response.attributes["XOR-MAPPED-ADDRESS"]
+        if (host, port) == (base.host, base.port):
+            return  # there is no NAT (RFC 8445 section 5.1.3)
+        found(
+            aioice.Candidate(
+                foundation=candidate_foundation("srflx", "udp", base.host),
+                component=1,
+                transport="udp",
+                priority=candidate_priority(1, "srflx"),
+                host=host,
+                port=port,
+                type="srflx",
+                related_address=base.host,
+                related_port=base.port,
+            )
         )
-    )
 
 
 def _as_known(candidate: Candidate) -> Candidate:

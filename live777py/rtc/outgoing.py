@@ -405,16 +405,26 @@ class OutgoingPeer:
         if self.is_relayed:
             if self._bridge is None:
                 self._bridge = TurnBridge(self._send)
-            bridge = self._bridge
-            return Detached(bridge.socket.dup(), bridge.address, self._receive)
+            return Detached(self.media_socket(), self._bridge.address, self._receive)
         transport: Any = pair.protocol.transport
-        sock = transport.get_extra_info("socket")
         transport.pause_reading()
 
         def receive(data: bytes) -> None:
             pair.protocol.datagram_received(data, pair.remote_addr)
 
-        return Detached(sock.dup(), pair.remote_addr, receive)
+        return Detached(self.media_socket(), pair.remote_addr, receive)
+
+    def media_socket(self) -> socket.socket:
+        """A duplicate of the socket that was detached.
+
+        Raises:
+            OSError: there are too many open files, or it has been closed.
+        """
+        if self._bridge is not None:
+            return self._bridge.socket.dup()
+        transport: Any = self._ice.pair.protocol.transport
+        found: socket.socket = transport.get_extra_info("socket").dup()
+        return found
 
     async def aclose(self, *, goodbye: bool = True) -> None:
         """Say goodbye and close; does nothing a second time.

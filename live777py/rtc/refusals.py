@@ -29,10 +29,9 @@ _ANCILLARY = 512
 
 
 class Refusals:
-    """Watches a socket while somebody wants to know.
+    """Watches a socket, until it is closed.
 
-    `begin` and `end` may be called in any order and number; `close` gives the descriptor back.
-    While watched, each refusal also fails one call of whoever sends or receives by the socket.
+    Each refusal also fails one call of whoever sends or receives by the socket.
     """
 
     def __init__(
@@ -41,10 +40,10 @@ class Refusals:
         remote: tuple[str, int],
         on_refused: Callable[[], None],
     ) -> None:
-        """Prepare.
+        """Begin.
 
         Args:
-            sock: read by somebody else; closed with this object.
+            sock: a duplicate of one that somebody else reads; closed with this object.
             remote: the address in question: others that the socket sends to do not matter.
             on_refused: called for each refusal.
         """
@@ -52,27 +51,16 @@ class Refusals:
         self._remote = remote[0].partition("%")[0], remote[1]
         self._on_refused = on_refused
         self._loop = asyncio.get_running_loop()
-        self._is_watching = False
+        self._set(1)
+        self._loop.add_reader(sock, self._read)
 
-    def begin(self) -> None:
-        """Have the kernel tell."""
-        if not self._is_watching and self._socket.fileno() >= 0:
-            self._is_watching = True
-            self._set(1)
-            self._loop.add_reader(self._socket, self._read)
-
-    def end(self) -> None:
-        """Know no more."""
-        if self._is_watching:
-            self._is_watching = False
+    def close(self) -> None:
+        """Watch no more; may be called more than once."""
+        if self._socket.fileno() >= 0:
             self._loop.remove_reader(self._socket)
             # This also empties the queue of errors.
             self._set(0)
-
-    def close(self) -> None:
-        """Free everything."""
-        self.end()
-        self._socket.close()
+            self._socket.close()
 
     def _set(self, value: int) -> None:
         if self._socket.family == socket.AF_INET6:
@@ -84,7 +72,7 @@ class Refusals:
         # What is readable may be a datagram, too: it is not ours.
         with contextlib.suppress(BlockingIOError):
             for _ in range(_BATCH):
-                if not self._is_watching:
+                if self._socket.fileno() < 0:
                     return
                 self._read_one()
 

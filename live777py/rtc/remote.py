@@ -173,7 +173,6 @@ class OpenedPeer(RtcPeer, RemotePeer):
             host, port = detached.remote[:2]
             path = Path(host.partition("%")[0], port, local[0].partition("%")[0], scope)
             self._plane.adopt(self._id, sock, path)
-            self._refusals = Refusals(sock.dup(), detached.remote, self._refused)
         self._heard = time.monotonic_ns()
         return keys
 
@@ -200,17 +199,25 @@ class OpenedPeer(RtcPeer, RemotePeer):
         if silent > LOST_AFTER:
             reason = f"nothing came from the other server for {LOST_AFTER:g} s"
             self.end(reason, "silent")
+        elif silent > ASK_AFTER and self._detached is not None:
+            self._ask(self._detached, silent)
         elif self._refusals is not None:
-            if silent <= ASK_AFTER:
-                self._refusals.end()
-            elif not has_address(self._local_address):
-                # A network was left for another one: the next attempt goes by that.
-                self.end(f"the address {self._local_address[0]} is gone", "silent")
-            else:
-                self._refusals.begin()
-                self._outgoing.ask()
-                if silent > DOUBT_AFTER:
-                    self._doubt.set()
+            self._refusals.close()
+            self._refusals = None
+
+    def _ask(self, detached: Detached, silent: float) -> None:
+        """Find out whether the other server is there."""
+        if not has_address(self._local_address):
+            # A network was left for another one: the next attempt goes by that.
+            self.end(f"the address {self._local_address[0]} is gone", "silent")
+            return
+        if self._refusals is None:
+            with contextlib.suppress(OSError):  # it is closed, or there are too many
+                sock = self._outgoing.media_socket()
+                self._refusals = Refusals(sock, detached.remote, self._refused)
+        self._outgoing.ask()
+        if silent > DOUBT_AFTER:
+            self._doubt.set()
 
     # What the transport calls.
 

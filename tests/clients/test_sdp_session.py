@@ -181,22 +181,23 @@ async def test_what_is_no_session_is_an_error_with_status_and_text(status: int) 
         assert str(refused.value).endswith(f"answered {status}: no such stream")
 
 
-LATER = datetime.now(UTC) + timedelta(seconds=3600)
+def in_an_hour() -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
 
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [
-        ("7", 7.0),
-        (format_datetime(LATER, usegmt=True), 3600.0),
-        ("Sun, 06 Nov 1994 08:49:37 GMT", None),
-        ("soon", None),
+        (lambda: "7", 7.0),
+        (in_an_hour, 3600.0),
+        (lambda: "Sun, 06 Nov 1994 08:49:37 GMT", None),
+        (lambda: "soon", None),
     ],
 )
 async def test_a_busy_server_says_when_to_come_back(
-    header: str, seconds: float | None
+    header: Callable[[], str], seconds: float | None
 ) -> None:
-    headers = {"Retry-After": header}
+    headers = {"Retry-After": header()}
     handler = always(lambda: web.Response(status=503, text="full", headers=headers))
     async with serving(handler) as url, WhipClient() as client:
         with pytest.raises(Refused) as refused:

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from live777py.core import cascades
+from live777py.aio.backoff import Backoff
+from live777py.core import cascades, seekers, wish
 from live777py.core.live import Live, Policy
 from live777py.core.model import Cascade, CascadeState, Traffic
 from live777py.core.ports import PeerGone
@@ -21,6 +22,8 @@ from live777py.errors import (
     ShuttingDown,
     StreamNotFound,
 )
+from tests.core.fakes import settle
+from tests.core.storms import Storm
 from tests.core.wishing import connect, live, only, only_stream, peer_of, until
 
 SOURCE = "whep://secret@there/whep/cam"
@@ -197,6 +200,23 @@ async def test_a_pull_takes_nobodys_place_by_any_policy() -> None:
         await until(lambda: only(node).state is CascadeState.CONNECTING)
 
 
+async def test_a_pull_is_tried_at_once_when_another_publisher_has_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    policy = Policy(stream=StreamPolicy(replace_publisher=True))
+    async with live(policy) as (node, media):
+        await node.cascade("cam", source=SOURCE)
+        await connect(node, peer_of(media))
+        other = await node.publish("cam", "an offer")
+        monkeypatch.setattr(Backoff, "next", lambda _: 600)
+        media.relays["cam"].peers[-1].connect()
+        await until(lambda: "another publisher" in only(node).error)
+        node.retry_cascades()
+        await until(lambda: "already has a publisher" in only(node).error)
+        await node.end_session("cam", other.session)
+        await until(lambda: only(node).state is CascadeState.CONNECTING)
+
+
 async def test_a_stream_that_waits_for_its_source_does_not_expire() -> None:
     policy = Policy(stream=StreamPolicy(delete_unpublished=0.02))
     async with live(policy) as (node, media):
@@ -225,6 +245,29 @@ async def test_a_push_is_tried_at_once_when_a_publisher_returns() -> None:
         await until(
             lambda: node.cascade_info("cam", push.id).state is CascadeState.CONNECTING
         )
+
+
+@pytest.mark.parametrize(("steady", "begins"), [(0.0, True), (60.0, False)])
+async def test_a_push_of_something_else_begins_anew_at_once_if_the_last_one_has_lasted(
+    monkeypatch: pytest.MonkeyPatch, steady: float, begins: bool
+) -> None:
+    monkeypatch.setattr(wish, "Backoff", lambda **_: Backoff(600, 600))
+    monkeypatch.setattr(wish, "STEADY", steady)
+    async with live() as (node, media):
+        await node.publish("cam", "an offer")
+        relay = media.relays["cam"]
+        relay.peers[0].connect()
+        await node.cascade("cam", target=TARGET)
+        first = peer_of(media)
+        await connect(node, first)
+        first.end("the stream is now VP9", "codec_changed")
+        if begins:
+            await until(lambda: peer_of(media) is not first)
+            await connect(node, peer_of(media))
+        else:
+            await until(lambda: only(node).state is CascadeState.WAITING)
+            await settle()
+            assert peer_of(media) is first
 
 
 async def test_a_push_may_end_other_viewers() -> None:
@@ -296,3 +339,16 @@ async def test_a_full_server_is_no_reason_to_give_up() -> None:
         peer_of(media).end("lost")
         await until(lambda: len(media.relays["cam"].peers) == 2)
         assert [s.name for s in node.streams()] == ["cam"]
+
+
+@pytest.mark.parametrize("seed", range(16))
+async def test_whatever_happens_in_whatever_order_leaves_nothing(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = (0.0, 0.002)[seed % 2]
+    monkeypatch.setattr(cascades, "MEMORY", memory)
+    monkeypatch.setattr(wish, "MEMORY", memory)
+    monkeypatch.setattr(wish, "STABLE", (0.0, 0.003, 10.0)[seed % 3])
+    monkeypatch.setattr(seekers, "PATIENCE", (0.003, 1.0)[seed // 2 % 2])
+    async with asyncio.timeout(30):
+        await Storm(seed).run()

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from live777py.core import wish
+from live777py.core import seekers, wish
 from live777py.core.live import Live, Policy
 from live777py.core.model import CascadeInfo, CascadeState, Role, StreamName
 from live777py.core.remote import Remote
@@ -443,7 +443,7 @@ async def test_who_asks_later_makes_it_try_at_once(
 async def test_nobody_waits_for_an_answer_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(wish, "PATIENCE", 0.01)
+    monkeypatch.setattr(seekers, "PATIENCE", 0.01)
     async with live() as (node, media):
         configured(node, A, close_after=600)
         media.servers.may_answer.clear()

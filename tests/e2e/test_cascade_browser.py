@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(300),
 ]
 
 TWO = "[node.origin]\n[node.edge]\n"
@@ -69,6 +69,35 @@ async def test_a_picture_passes_three_nodes() -> None:
         assert (await second.get(pull))["lastError"] is None
         assert (await second.get(push))["bytes"] > 0
         await painting.is_the_same()
+
+
+async def test_sound_and_whatever_codec_pass_three_nodes() -> None:
+    async with (
+        nodes(THREE) as (first, second, third),
+        chromium.browser() as context,
+    ):
+        publisher, viewer = await context.new_page(), await context.new_page()
+        await pulling(second, first)
+        cells: tuple[str, ...] = ("red", "lime", "blue", "white")
+        for codec in ("H264", "AV1"):
+            await publisher.bring_to_front()
+            await chromium.publish(publisher, first.url, cells=cells, video_codec=codec)
+            await until(lambda: has_both(second), HEALING)
+            if not await second.living("cam", "subscribe"):
+                await second.begin("cam", targetUrl=f"{third.url}/whip/cam")
+                await chromium.play(viewer, third.url)
+            await viewer.bring_to_front()
+            await chromium.shows(viewer, cells)
+            reading = await chromium.growing_audio(viewer)
+            assert reading.video_codec == f"video/{codec}"
+            await publisher.evaluate("window.session.stop()")
+            cells = cells[::-1]
+        assert await viewer.evaluate("window.peers.length") == 1
+
+
+async def has_both(at: NodeApi) -> bool:
+    """Whether picture and sound of the stream have come."""
+    return len(await at.codecs("cam")) == 2
 
 
 async def test_a_page_resumes_when_the_killed_upstream_is_back() -> None:

@@ -23,7 +23,7 @@ from tests.support.offers import h264, video
 from tests.support.rtp_client import RtpClient
 from tests.support.whep_client import WhepClient
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 TWO = "[node.near]\n[node.far]\n"
 

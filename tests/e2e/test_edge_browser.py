@@ -13,7 +13,7 @@ from tests.support.numbered_publisher import EPOCH, NumberedPublisher
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(300),
 ]
 
 FAIL_OVER = """

@@ -22,7 +22,7 @@ from tests.support.node import (
 )
 from tests.support.rtp_client import RtpClient
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 async def arrives(client: RtpClient, stream: media.RtpStream, to: RtpClient) -> None:

@@ -17,7 +17,7 @@ import pytest
 from live777py.fleet import arguments, command
 from live777py.fleet.plan import EXAMPLE
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 
 def call(*words: str) -> int:

@@ -16,7 +16,7 @@ from live777py.fleet import run
 from live777py.fleet.run import NodeFailed, describe
 
 #: A start compiles nothing in tests that have run before, else it takes its time.
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 TWO = """
 [common.http]
@@ -91,6 +91,7 @@ async def test_a_node_that_does_not_stop_is_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(run, "GRACE", 0.2)
+    monkeypatch.setattr(run, "_cpus", lambda: 4)
     lines: list[str] = []
     plan = fleet.parse("[node.a]")
     async with fleet.running(plan, show=lambda _, line: lines.append(line)) as nodes:
@@ -148,6 +149,31 @@ async def test_a_wrong_configuration_starts_nothing(
         "my.toml: node.b: http.port: unknown key",
         'my.toml: node.b: log.level: must be "debug", "info", "warning" or "error"',
     )
+
+
+def test_no_node_outlives_a_loop_that_ends_while_they_start() -> None:
+    before = children()
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    def look() -> None:
+        loop = asyncio.get_running_loop()
+        if len(children() - before) == 2:
+            # Long before they listen, and after the loop has all it needs to watch them.
+            loop.call_later(0.2, interrupt)
+        else:
+            loop.call_later(0.01, look)
+
+    async def serve() -> None:
+        look()
+        async with fleet.running(fleet.parse("[node.a]\n[node.b]")):
+            pass
+
+    with pytest.raises(KeyboardInterrupt):
+        # What is left is cancelled all at once, also what watches the processes.
+        asyncio.run(serve())
+    assert children() == before
 
 
 @pytest.mark.slow

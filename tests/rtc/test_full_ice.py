@@ -33,32 +33,35 @@ def agent() -> FullIce:
 class StunServer(asyncio.DatagramProtocol):
     """Says of everybody that it is somewhere else, as if there were a NAT."""
 
-    def __init__(self, mapped: tuple[str, int] | None) -> None:
+    def __init__(self, mapped: tuple[str, int] | None, kind: stun.Class) -> None:
         self._mapped = mapped
-        self.asked = 0
+        self._kind = kind
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        self.asked += 1
         request = stun.parse_message(data)
         response = stun.Message(
             message_method=stun.Method.BINDING,
-            message_class=stun.Class.RESPONSE,
+            message_class=self._kind,
             transaction_id=request.transaction_id,
         )
-        response.attributes["XOR-MAPPED-ADDRESS"] = self._mapped or addr
+        if self._kind is stun.Class.RESPONSE:
+            response.attributes["XOR-MAPPED-ADDRESS"] = self._mapped or addr
+        else:
+            # An error without its code.
+            response.attributes["SOFTWARE"] = "odd"
         self._transport.sendto(bytes(response), addr)
 
 
 @asynccontextmanager
 async def stun_server(
-    mapped: tuple[str, int] | None,
+    mapped: tuple[str, int] | None, kind: stun.Class = stun.Class.RESPONSE
 ) -> AsyncIterator[LinkedIceServer]:
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(
-        lambda: StunServer(mapped), local_addr=("127.0.0.1", 0)
+        lambda: StunServer(mapped, kind), local_addr=("127.0.0.1", 0)
     )
     try:
         yield LinkedIceServer("stun", *transport.get_extra_info("sockname"))
@@ -93,12 +96,15 @@ async def test_servers_that_do_not_work_are_passed_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(full_ice, "GATHER_TIMEOUT", 0.5)
-    async with stun_server(MAPPED) as server:
+    async with (
+        stun_server(MAPPED) as server,
+        stun_server(None, stun.Class.ERROR) as odd,
+    ):
         found = await gathered(
+            odd,
             LinkedIceServer("stuns", "127.0.0.1", 9),
             LinkedIceServer("stun", "127.0.0.1", 9),
             LinkedIceServer("turn", "127.0.0.1", 9, "tcp", "user", "password"),
-            LinkedIceServer("turn", "127.0.0.1", 9, "udp", "user", "password"),
             server,
         )
     assert [candidate.host for candidate in found] == [MAPPED[0]]

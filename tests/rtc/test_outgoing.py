@@ -51,6 +51,7 @@ def new_peer(
     hosts: tuple[str, ...] | None = ("127.0.0.1",),
     on_rtp: Callable[[bytes], None] | None = None,
     on_rtcp: Callable[[bytes], None] | None = None,
+    trickles: bool = False,
 ) -> OutgoingPeer:
     return OutgoingPeer(
         SENT if sends else watched(),
@@ -59,6 +60,7 @@ def new_peer(
         hosts=hosts,
         on_rtp=on_rtp,
         on_rtcp=on_rtcp,
+        trickles=trickles,
     )
 
 
@@ -216,13 +218,18 @@ async def test_a_peer_without_an_address_is_told() -> None:
             await peer.offer()
 
 
+@pytest.mark.parametrize("trickles", [True, False])
 @pytest.mark.parametrize("setup", ["active", "passive"])
-async def test_a_full_ice_agent_is_reached_in_either_dtls_role(setup: str) -> None:
+async def test_a_full_ice_agent_is_reached_in_either_dtls_role(
+    setup: str, trickles: bool
+) -> None:
     remote = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     remote.addTrack(VideoStreamTrack())
     packets: list[bytes] = []
     try:
-        async with new_peer(sends=False, on_rtp=packets.append) as peer:
+        async with new_peer(
+            sends=False, on_rtp=packets.append, trickles=trickles
+        ) as peer:
             offer = await peer.offer()
             # Where the offer leaves no choice, so does aiortc's answer.
             other = {"active": "passive", "passive": "active"}[setup]
