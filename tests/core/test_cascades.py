@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from live777py.aio.backoff import Backoff
-from live777py.core import cascades, wish
+from live777py.core import cascades, seekers, wish
 from live777py.core.live import Live, Policy
 from live777py.core.model import Cascade, CascadeState, Traffic
 from live777py.core.stream import StreamPolicy
@@ -22,6 +22,7 @@ from live777py.errors import (
     StreamNotFound,
 )
 from tests.core.fakes import settle
+from tests.core.storms import Storm
 from tests.core.wishing import connect, live, only, only_stream, peer_of, until
 
 SOURCE = "whep://secret@there/whep/cam"
@@ -361,3 +362,16 @@ async def test_a_full_server_is_no_reason_to_give_up() -> None:
         peer_of(media).end("lost")
         await until(lambda: len(media.relays["cam"].peers) == 2)
         assert [s.name for s in node.streams()] == ["cam"]
+
+
+@pytest.mark.parametrize("seed", range(16))
+async def test_whatever_happens_in_whatever_order_leaves_nothing(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = (0.0, 0.002)[seed % 2]
+    monkeypatch.setattr(cascades, "MEMORY", memory)
+    monkeypatch.setattr(wish, "MEMORY", memory)
+    monkeypatch.setattr(wish, "STABLE", (0.0, 0.003, 10.0)[seed % 3])
+    monkeypatch.setattr(seekers, "PATIENCE", (0.003, 1.0)[seed // 2 % 2])
+    async with asyncio.timeout(30):
+        await Storm(seed).run()
