@@ -305,8 +305,7 @@ class Cascades:
             try:
                 session = await self._open(wish)
             except PeerGone as gone:
-                # Its stream was deleted meanwhile.
-                raise StreamNotFound(wish.stream.name) from gone
+                raise _ended_here(wish, gone) from gone
             wish.opened()
             started(wish.info())
             await self._pursue(wish, session)
@@ -383,3 +382,12 @@ class Cascades:
                 if wish.is_silent(session):
                     session.peer.end(f"no media came for {NO_MEDIA:g} s", "no_media")
         wish.lost(session)
+
+
+def _ended_here(wish: Wish, gone: PeerGone) -> LiveError:
+    """Why a first attempt has come to nothing that ended on this side."""
+    if wish.stream.is_removed:
+        return StreamNotFound(wish.stream.name)
+    if gone.cause == "replaced":
+        return AlreadyPublishing(wish.stream.name)
+    return CascadeNotFound(wish.stream.name, wish.id)

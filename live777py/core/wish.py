@@ -59,10 +59,6 @@ PROMPT = 1.0
 #: Seconds for which a failure answers whoever asks for the same stream.
 MEMORY = 1.0
 
-#: Rounds that may fail for loops through nodes that wait here, before other servers are no longer
-#: told of them: a stranger can say to be such a node, and another the next time.
-MAX_LOOPS = 1
-
 #: Seconds in which a server has to answer where there are others: less than seekers wait.
 ANSWER = 4.0
 

@@ -21,7 +21,7 @@ the file (TOML):
   LIVE777_HTTP__LISTEN are not passed on. Paths are relative to the working directory.
 
 What nodes log is on standard error, each line behind its node's name. A node that ends by itself
-is not started again.
+is not started again. All end with this command, on Linux also when it is killed.
 
 Exit status: 0 after Ctrl-C or SIGTERM; 1 when a node did not start, or ended by itself; 2 when
 the file is wrong. A second Ctrl-C kills what has not stopped yet."""

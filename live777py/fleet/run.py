@@ -19,6 +19,7 @@ from live777py.aio.scope import TaskScope
 from live777py.errors import ConfigError
 from live777py.fleet import plan as plans
 from live777py.fleet import ports
+from live777py.fleet.leash import leashed
 from live777py.fleet.plan import Plan, PlannedNode
 
 #: Seconds that a start may take: where nothing is compiled yet it is more than a minute.
@@ -104,9 +105,10 @@ class Node:
         """
         self._listens = False
         self._settled, self._ended = asyncio.Event(), asyncio.Event()
+        command = [sys.executable, "-m", "live777py", *self._options]
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "live777py", *self._options, "-c", self.file),
+                *leashed([*command, "-c", str(self.file)]),
                 env=_environment(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,

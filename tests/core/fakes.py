@@ -66,9 +66,12 @@ class FakePeer:
     ) -> None:
         if self.relay is not None and self.relay.feeder is self:
             self.relay.feeder, self.relay.codecs = None, {}
-        await self.may_leave.wait()
-        self.state = PeerState.CLOSED
-        self.left = True
+        try:
+            await self.may_leave.wait()
+        finally:
+            # A goodbye is cut short by a cancellation, not left out.
+            self.state = PeerState.CLOSED
+            self.left = True
         if self.other is not None and self._ending is not None:
             self.other.end(f"closed by the other side: {self._ending.reason}")
 

@@ -5,10 +5,9 @@ import asyncio
 import pytest
 
 from live777py.aio.backoff import Backoff
-from live777py.core import cascades, wish
+from live777py.core import cascades, seekers, wish
 from live777py.core.live import Live, Policy
 from live777py.core.model import Cascade, CascadeState, Traffic
-from live777py.core.ports import PeerGone
 from live777py.core.stream import StreamPolicy
 from live777py.errors import (
     AlreadyPublishing,
@@ -23,6 +22,7 @@ from live777py.errors import (
     StreamNotFound,
 )
 from tests.core.fakes import settle
+from tests.core.storms import Storm
 from tests.core.wishing import connect, live, only, only_stream, peer_of, until
 
 SOURCE = "whep://secret@there/whep/cam"
@@ -107,11 +107,35 @@ async def test_a_first_attempt_that_fails_is_its_callers_and_leaves_nothing() ->
         media.error = BadGateway("there answered 403", 403)
         with pytest.raises(BadGateway, match="403"):
             await node.cascade("cam", source=SOURCE)
-        media.error = PeerGone("the stream was deleted")
-        with pytest.raises(StreamNotFound):
-            await node.cascade("cam", source=SOURCE)
         assert node.cascades() == []
         assert [s.name for s in node.streams()] == ["other"]
+
+
+async def test_a_first_attempt_that_is_ended_here_says_by_what() -> None:
+    policy = Policy(stream=StreamPolicy(replace_publisher=True))
+    async with live(policy) as (node, media):
+
+        async def begin(error: type[Exception]) -> asyncio.Task[None]:
+            async def attempt() -> None:
+                with pytest.raises(error):
+                    await node.cascade("cam", source=SOURCE)
+
+            media.servers.may_answer.clear()
+            task = asyncio.create_task(attempt())
+            await until(lambda: [info.session for info in node.cascades()])
+            return task
+
+        task = await begin(StreamNotFound)
+        await node.delete_stream("cam")
+        await task
+        task = await begin(CascadeNotFound)
+        await node.end_cascade("cam", only(node).id)
+        await task
+        task = await begin(AlreadyPublishing)
+        await node.publish("cam", "an offer")
+        media.relays["cam"].peers[-1].connect()
+        await task
+        assert node.cascades() == []
 
 
 @pytest.mark.parametrize("is_pull", [True, False])
@@ -338,3 +362,16 @@ async def test_a_full_server_is_no_reason_to_give_up() -> None:
         peer_of(media).end("lost")
         await until(lambda: len(media.relays["cam"].peers) == 2)
         assert [s.name for s in node.streams()] == ["cam"]
+
+
+@pytest.mark.parametrize("seed", range(16))
+async def test_whatever_happens_in_whatever_order_leaves_nothing(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = (0.0, 0.002)[seed % 2]
+    monkeypatch.setattr(cascades, "MEMORY", memory)
+    monkeypatch.setattr(wish, "MEMORY", memory)
+    monkeypatch.setattr(wish, "STABLE", (0.0, 0.003, 10.0)[seed % 3])
+    monkeypatch.setattr(seekers, "PATIENCE", (0.003, 1.0)[seed // 2 % 2])
+    async with asyncio.timeout(30):
+        await Storm(seed).run()

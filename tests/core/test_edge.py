@@ -79,6 +79,14 @@ def test_an_origin_that_is_none_is_no_edge() -> None:
         Edge([Origin("ftp://o")], 1.0)
 
 
+@pytest.mark.parametrize(
+    "url", ["http://{stream}", "http://{stream}.o/whep?x", "whep://{stream}@o/whep"]
+)
+def test_viewers_do_not_choose_the_server(url: str) -> None:
+    with pytest.raises(InvalidRemote, match="before its path"):
+        Edge([Origin(url, "secret")], 1.0)
+
+
 async def test_an_origin_that_did_not_answer_is_asked_after_the_others() -> None:
     origins = Edge([Origin(A), Origin(B)], 1.0)
     first, second = origins.remotes("cam")

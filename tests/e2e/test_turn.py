@@ -123,7 +123,11 @@ async def test_allocations_leave_nothing_behind(is_direct: bool) -> None:
             assert await here.delete(location) == 204
             if cycle == CYCLES // 3:
                 before = await descriptors(link)
-        assert await descriptors(link) <= before
+
+        async def is_as_before() -> bool:
+            return await descriptors(link) <= before
+
+        await until(is_as_before)
         assert await there.living("cam", "subscribe") == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import socket
@@ -73,8 +74,12 @@ async def turn_server() -> AsyncIterator[TurnServer]:
             cwd=folder,
         )
         try:
-            async with asyncio.timeout(PATIENCE):
-                await _answered(port)
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    await _answered(port)
+            except TimeoutError:
+                said = log.read_text() if log.exists() else "nothing"
+                raise RuntimeError(f"coturn did not start: {said}") from None
             yield TurnServer(port, log)
         finally:
             process.kill()
@@ -82,9 +87,16 @@ async def turn_server() -> AsyncIterator[TurnServer]:
 
 
 def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((LISTENING, 0))
-        return int(probe.getsockname()[1])
+    """A port that is free for UDP and for TCP."""
+    while True:
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
+        ):
+            udp.bind((LISTENING, 0))
+            with contextlib.suppress(OSError):
+                tcp.bind(udp.getsockname())
+                return int(udp.getsockname()[1])
 
 
 async def _answered(port: int) -> None:

@@ -63,5 +63,5 @@ class WhipClient(AiortcClient):
     def _prepare(self) -> None:
         for track in self.tracks:
             transceiver = self.connection.addTransceiver(track, direction="sendonly")
-            if track.kind == "video":
-                prefer(transceiver, self._codec)
+            # What is first in an answer is sent, and some servers begin with G.711.
+            prefer(transceiver, self._codec if track.kind == "video" else "opus")
