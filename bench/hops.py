@@ -233,11 +233,16 @@ async def sides(viewers: int, streams: int) -> AsyncIterator[list[Side]]:
         yield found
 
 
-async def edge(_target: Target, viewers: int, streams: int = 1) -> Result:
+async def edge(
+    _target: Target,
+    viewers: int,
+    streams: int = 1,
+    seconds: float = TURN_SECONDS,
+) -> Result:
     """CPU per packet of a node that has the publishers, and of one that pulls, in turn."""
     async with sides(viewers, streams) as (own, pulling):
         turns = [
-            (await own.forward(TURN_SECONDS), await pulling.forward(TURN_SECONDS))
+            (await own.forward(seconds), await pulling.forward(seconds))
             for _ in range(TURNS)
         ]
 
