@@ -323,7 +323,8 @@ class SdpClient:
 
     async def _session(self, response: aiohttp.ClientResponse) -> SdpSession:
         url = str(response.url)
-        location = response.headers.get("Location")
+        # An empty one would be the endpoint itself.
+        location = response.headers.get("Location") or None
         is_offer = (
             self._takes_offers
             and response.status == 406
@@ -387,9 +388,16 @@ async def _text(response: aiohttp.ClientResponse, limit: int) -> str:
 
 
 def _reason(error: Exception) -> str:
+    """In words; without the URLs that aiohttp quotes, in whose queries are secrets."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "what it answered is not HTTP"
+    if isinstance(error, aiohttp.InvalidURL):
+        return "the URL, or the one that it redirects to, cannot be used"
     if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
-    return str(error) or type(error).__name__
+        # Those of the resolver are negative, and none of the system's.
+        known = os.strerror(error.errno) if error.errno > 0 else error.strerror
+        return known or "the host name cannot be resolved"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _checked(url: str) -> str:

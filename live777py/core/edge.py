@@ -17,6 +17,7 @@ from live777py.core.stream import MAX_NAME_BYTES
 from live777py.errors import (
     BadGateway,
     GatewayTimeout,
+    InvalidRemote,
     LiveError,
     Loop,
     NotAtOrigin,
@@ -94,6 +95,9 @@ class Edge:
         Raises:
             InvalidRemote: the URL of one cannot be used.
         """
+        if any(STREAM in _host(origin.url) for origin in origins):
+            # Whoever watches would choose whom we send our token to.
+            raise InvalidRemote(f"the URL has {STREAM} before its path")
         self._origins = tuple(origins)
         self.close_after = close_after
         #: Until when servers are avoided, on the loop's clock.
@@ -158,3 +162,8 @@ def _is_absence(error: Exception) -> bool:
 
 def _server(remote: Remote) -> str:
     return urlsplit(remote.url).netloc
+
+
+def _host(url: str) -> str:
+    """What is between the scheme and the path, with the user."""
+    return url.partition("://")[2].partition("/")[0].partition("?")[0]

@@ -77,6 +77,7 @@ async def test_an_offer_is_posted_with_type_and_token() -> None:
         ("cam/1", "{base}/whip/cam/1"),
         ("http://elsewhere:1/x", "http://elsewhere:1/x"),
         (None, None),
+        ("", None),
     ],
 )
 async def test_the_session_may_be_anywhere(
@@ -353,19 +354,47 @@ async def test_a_server_that_cannot_be_connected_to_is_given_up_sooner(
                 await client.post(url, "v=0")
 
 
-async def test_garbage_instead_of_http_is_an_error() -> None:
+REDIRECT = b"HTTP/1.1 307 -\r\nContent-Length: 0\r\nLocation: %b\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("response", "reason"),
+    [
+        (b"\x16\x03\x01 this is not HTTP\r\n\r\n", "not HTTP"),
+        (b"HTTP/1.1 201 -\r\nContent-Length: -1\r\n\r\n", "not HTTP"),
+        (b"HTTP/1.1 201 -\r\nX: " + b"x" * 10_000 + b"\r\n\r\n", "not HTTP"),
+        (REDIRECT % b"http://host:99999/?key=hidden", "cannot be used"),
+        (REDIRECT % b"//[::1/?key=hidden", "URL"),
+    ],
+)
+async def test_garbage_instead_of_http_is_an_error_that_shows_no_url(
+    response: bytes, reason: str
+) -> None:
     async def garbage(
         _reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        writer.write(b"\x16\x03\x01 this is not HTTP\r\n\r\n")
+        writer.write(response)
         await writer.drain()
         writer.close()
 
     server = await asyncio.start_server(garbage, "127.0.0.1", 0)
     async with server, WhipClient() as client:
         port = server.sockets[0].getsockname()[1]
-        with pytest.raises(Unreachable):
-            await client.post(f"http://127.0.0.1:{port}/whip/cam", "v=0")
+        with pytest.raises(Unreachable, match=reason) as failed:
+            await client.post(f"http://127.0.0.1:{port}/whip/cam?key=hidden", "v=0")
+    assert "hidden" not in str(failed.value)
+
+
+async def test_a_host_that_there_is_not_is_named_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
+    async with WhipClient() as client:
+        with pytest.raises(Unreachable, match=r"nowhere.*: Name or service not known"):
+            await client.post("http://nowhere.invalid/whip/cam", "v=0")
 
 
 async def test_a_session_is_deleted_with_the_token() -> None:

@@ -8,7 +8,6 @@ from live777py.aio.backoff import Backoff
 from live777py.core import cascades, seekers, wish
 from live777py.core.live import Live, Policy
 from live777py.core.model import Cascade, CascadeState, Traffic
-from live777py.core.ports import PeerGone
 from live777py.core.stream import StreamPolicy
 from live777py.errors import (
     AlreadyPublishing,
@@ -108,11 +107,35 @@ async def test_a_first_attempt_that_fails_is_its_callers_and_leaves_nothing() ->
         media.error = BadGateway("there answered 403", 403)
         with pytest.raises(BadGateway, match="403"):
             await node.cascade("cam", source=SOURCE)
-        media.error = PeerGone("the stream was deleted")
-        with pytest.raises(StreamNotFound):
-            await node.cascade("cam", source=SOURCE)
         assert node.cascades() == []
         assert [s.name for s in node.streams()] == ["other"]
+
+
+async def test_a_first_attempt_that_is_ended_here_says_by_what() -> None:
+    policy = Policy(stream=StreamPolicy(replace_publisher=True))
+    async with live(policy) as (node, media):
+
+        async def begin(error: type[Exception]) -> asyncio.Task[None]:
+            async def attempt() -> None:
+                with pytest.raises(error):
+                    await node.cascade("cam", source=SOURCE)
+
+            media.servers.may_answer.clear()
+            task = asyncio.create_task(attempt())
+            await until(lambda: [info.session for info in node.cascades()])
+            return task
+
+        task = await begin(StreamNotFound)
+        await node.delete_stream("cam")
+        await task
+        task = await begin(CascadeNotFound)
+        await node.end_cascade("cam", only(node).id)
+        await task
+        task = await begin(AlreadyPublishing)
+        await node.publish("cam", "an offer")
+        media.relays["cam"].peers[-1].connect()
+        await task
+        assert node.cascades() == []
 
 
 @pytest.mark.parametrize("is_pull", [True, False])

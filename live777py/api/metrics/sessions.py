@@ -34,6 +34,7 @@ CAUSES = (
     "ended",
     "ice_timeout",
     "internal_error",
+    "loop",
     "no_media",
     "not_answered",
     "pushed",
@@ -42,6 +43,7 @@ CAUSES = (
     "stopped",
     "stream_deleted",
     "stream_expired",
+    "too_many_hops",
     "unwatched",
 )
 
