@@ -126,15 +126,11 @@ class Cascades:
 
     # What viewers bring about.
 
-    def may_bring(self, name: str, stream: Stream | None) -> bool:
+    def may_bring(self, stream: Stream | None) -> bool:
         """Whether a stream that does not play may come by being asked for.
 
         Args:
-            name: of the stream.
             stream: None where there is none of this name.
-
-        Raises:
-            NotAtOrigin, GatewayTimeout: it was asked for a moment ago, and did not come.
         """
         if stream is not None:
             if stream.relay.codecs:
@@ -142,12 +138,17 @@ class Cascades:
             pull = self._pull_of(stream)
             if pull is not None:
                 return pull.is_on_demand and not pull.is_stopped
-        if self._edge is None or not self._may_fetch(stream):
-            return False
-        known = self._edge.recall(name, MEMORY)
+        return self._edge is not None and self._may_fetch(stream)
+
+    def refuse_missing(self, name: str) -> None:
+        """Answer who asks for what nobody had a moment ago.
+
+        Raises:
+            NotAtOrigin, GatewayTimeout: it was asked for, and did not come.
+        """
+        known = None if self._edge is None else self._edge.recall(name, MEMORY)
         if known is not None:
             raise known.answer.with_traceback(None)
-        return True
 
     def is_sought(self, stream: Stream) -> bool:
         """Whether a stream is there for those alone who want to know whether it comes."""
@@ -156,19 +157,15 @@ class Cascades:
         return any(wish.edge is not None for wish in self._of(stream))
 
     @contextmanager
-    def seeking(self, stream: Stream) -> Iterator[Awaitable[None]]:
-        """Have a stream, that `may_bring` says may come, brought for one who wants to know.
-
-        What the block gets is to be awaited, and raises why it does not come. The pull lives at
-        least as long as the block.
-        """
+    def bringing(self, stream: Stream) -> Iterator[Wish]:
+        """Have a stream brought that `may_bring` says may come; it lives as long as the block."""
         pull = self._pull_of(stream)
         if pull is None:
             if self._edge is None:
                 raise NotPublished(stream.name)
             pull = self._fetch(stream, self._edge)
-        with pull.seeking() as found:
-            yield found
+        with pull.watched():
+            yield pull
 
     def watch(self, stream: Stream) -> None:
         """Somebody came to a stream or left it."""

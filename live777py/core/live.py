@@ -519,8 +519,8 @@ class Live:
     ) -> Session:
         """A viewer's place, in time where the stream has to be fetched first.
 
-        Who may wait takes a place at once, and `_after` sees to the rest. Others are to be told
-        whether the stream is there.
+        Who may not wait is told whether the stream is there; all wait for a moment, so that it is
+        known what will be sent.
         """
         stream = self._streams.get(name)
         policy = self._policy.stream if stream is None else stream.policy
@@ -528,13 +528,18 @@ class Live:
         # One that is there only because it was asked for may turn out not to be there.
         is_there = stream is not None and not self._cascades.is_sought(stream)
         may_wait &= is_there or self._policy.create_on_watch
-        if may_wait or not self._cascades.may_bring(name, stream):
+        if not self._cascades.may_bring(stream):
             return self._attach(Role.SUBSCRIBE, name, may_wait)
         self._check_room()
+        if not may_wait:
+            self._cascades.refuse_missing(name)
         if stream is None:
             stream = self._create(name, policy)
-        with self._cascades.seeking(stream) as found:
-            await stream.held.hold(path, found)
+        with self._cascades.bringing(stream) as pull:
+            if not may_wait:
+                with pull.seeking() as found:
+                    await stream.held.hold(path, found)
+            await pull.until_known()
             return self._attach(Role.SUBSCRIBE, name, may_wait=True)
 
     def _check_room(self) -> None:

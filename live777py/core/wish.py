@@ -65,6 +65,12 @@ ANSWER = 4.0
 #: Why a session ended in that case, as a word.
 NO_ANSWER = "no_answer"
 
+#: Seconds for which a viewer is kept waiting for its answer until it is known what will come.
+HOLD = 0.5
+
+#: Seconds between two looks at that.
+GLANCE = 0.01
+
 #: Rounds that may fail for loops through nodes that wait here, before other servers are no longer
 #: told of them: a stranger can say to be such a node, and another the next time.
 MAX_LOOPS = 1
@@ -134,6 +140,8 @@ class Wish:
         self._failure: Failure | None = None
         self._rest_until = 0.0
         self._seekers = Seekers()
+        #: Those who watch without having a place in the stream.
+        self._guests = 0
         #: Rounds that were over for loops through nodes that waited, one after the other.
         self._loops = 0
         self._close_timer: asyncio.TimerHandle | None = None
@@ -358,7 +366,7 @@ class Wish:
             return
         if self.is_superseded and self.session is None:
             self._wake.set()
-        if self._seekers or self.stream.has_audience:
+        if self._guests or self.stream.has_audience:
             if self._close_timer is not None:
                 self._close_timer.cancel()
                 self._close_timer = None
@@ -373,18 +381,35 @@ class Wish:
                 self._close()
 
     @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Be watched for the time of a block, by one who has no place in the stream yet."""
+        self._guests += 1
+        try:
+            self.watch()
+            yield
+        finally:
+            self._guests -= 1
+            self.watch()
+
+    @contextmanager
     def seeking(self) -> Iterator[Awaitable[None]]:
-        """Be watched for the time of a block, by one who asks whether the stream is there.
+        """Be asked whether the stream is there, inside a block of `watched`.
 
         What the block gets is to be awaited, and raises why it is not.
         """
-        try:
-            with self._seekers.added() as verdict:
-                self.watch()
-                self._tell_what_is_known()
-                yield settled(verdict, self._why_not)
-        finally:
-            self.watch()
+        with self._seekers.added() as verdict:
+            self._tell_what_is_known()
+            yield settled(verdict, self._why_not)
+
+    async def until_known(self) -> None:
+        """Wait a moment for what is sent, if that may be known soon.
+
+        A viewer is then answered with just that, and need not expect every codec there is.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + HOLD
+        while self._may_be_known_soon and loop.time() < end:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(GLANCE)
 
     def recall(self, failure: Failure) -> None:
         """A wish for the same stream failed a moment ago."""
@@ -406,7 +431,8 @@ class Wish:
     @property
     def is_superseded(self) -> bool:
         """Whether somebody publishes what was fetched for viewers only for want of that."""
-        return self.edge is not None and self.stream.publisher is not None
+        publisher = self.stream.publisher
+        return self.edge is not None and publisher not in (None, self.session)
 
     def is_silent(self, session: Session) -> bool:
         """Whether no media has come for a while, and others may have it."""
@@ -416,6 +442,15 @@ class Wish:
             and session.is_connected
             and session.remote.media_silence >= NO_MEDIA
         )
+
+    @property
+    def _may_be_known_soon(self) -> bool:
+        if self.stream.relay.codecs or self.must_rest or self.is_stopped:
+            return False
+        session = self.session
+        if session is None or not session.is_connected:
+            return not self.is_superseded
+        return now_ms() - session.connected_at < HOLD * 1000
 
     def _new_backoff(self) -> Backoff:
         return Backoff() if self.edge is None else Backoff(most=MAX_VIEWERS_WAIT)

@@ -19,6 +19,7 @@ import aioice
 from aioice.candidate import candidate_foundation, candidate_priority
 from aioice.ice import CandidatePair, StunProtocol, relayed_candidate
 
+from live777py.aio.finish import finish
 from live777py.protocol.candidate import Candidate
 from live777py.protocol.link import LinkedIceServer
 from live777py.rtc.outgoing_offer import Answer
@@ -125,7 +126,7 @@ class FullIce(aioice.Connection):
         if self._loopback is not None and self._loopback not in chosen:
             chosen.insert(0, self._loopback)
         self._opened.update(chosen)
-        return await super().get_component_candidates(component, chosen, timeout)
+        return await self._open_sockets(component, chosen)
 
     async def start(self, answer: Answer, *, may_gather: bool = False) -> None:
         """Check connectivity with what the other side has said.
@@ -281,7 +282,13 @@ class FullIce(aioice.Connection):
         missing = sorted(str(route) for route in routes - self._opened)
         if missing:
             self._opened.update(missing)
-            await super().get_component_candidates(1, missing)
+            await self._open_sockets(1, missing)
+
+    async def _open_sockets(
+        self, component: int, addresses: list[str]
+    ) -> list[aioice.Candidate]:
+        # Cancelled between two of them, aioice would forget the first, and never close it.
+        return await finish(super().get_component_candidates, component, addresses)
 
     def check_complete(self, pair: CandidatePair) -> None:
         """Remember the first pair that is nominated."""

@@ -17,9 +17,10 @@ class Sink(OpenedPeer, Viewer):
         return WhipClient(token, headers=headers)
 
     async def _to_offer(self) -> tuple[OutgoingMedia, ...]:
+        self._offered = await self._published()
+        # Behind the await: the publisher may leave meanwhile.
         if self._tracks.source is None:
             raise NotPublished(self._tracks.name)
-        self._offered = await self._published()
         return self._offered
 
     def _prepare(self) -> None:

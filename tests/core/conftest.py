@@ -13,3 +13,4 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cascades, "LOOK", 0.001)
     monkeypatch.setattr(cascades, "SOON", 0.001)
     monkeypatch.setattr(wish, "PROMPT", 0.02)
+    monkeypatch.setattr(wish, "HOLD", 0.0)

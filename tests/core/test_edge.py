@@ -266,6 +266,53 @@ async def test_an_origin_that_says_nothing_does_not_keep_others_from_answering(
         assert asked(media) == ["a", "b", "b"]
 
 
+@pytest.mark.parametrize("may_wait", [True, False])
+async def test_a_viewer_is_answered_when_it_is_known_what_it_will_be_sent(
+    may_wait: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wish, "HOLD", 60.0)
+    async with live(None, A) as (node, media):
+        asking = asyncio.create_task(
+            node.subscribe("cam", "an offer", may_wait=may_wait)
+        )
+        await until(lambda: asked(media) == ["a"])
+        assert media.servers.asked[0].may_wait == may_wait
+        await until(lambda: peer_of(media).state.value == "connecting")
+        await settle()
+        assert not asking.done()
+        assert only_stream(node).subscribe.sessions == ()
+        peer_of(media).connect()
+        await asking
+
+
+async def test_a_viewer_is_kept_waiting_for_nothing_but_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wish, "Backoff", lambda **_: Backoff(60, 60))
+    monkeypatch.setattr(wish, "HOLD", 60.0)
+    async with live(None, A) as (node, media), asyncio.timeout(5):
+        refuse(media, A, MISSING)
+        # It is not there.
+        viewer = await node.subscribe("cam", "an offer")
+        await node.end_session("cam", viewer.session)
+        # Nor is it here any more.
+        media.servers.may_answer.clear()
+        asking = asyncio.create_task(node.subscribe("other", "an offer"))
+        await until(lambda: len(asked(media)) == 2)
+        await node.delete_stream("other")
+        await asking
+    monkeypatch.setattr(wish, "HOLD", 0.02)
+    async with live(None, A) as (node, media), asyncio.timeout(5):
+        # It waits there, where nobody publishes.
+        await node.subscribe("cam", "an offer")
+        [pull, _] = media.relays["cam"].peers
+        pull.relay = None
+        await connect(node, pull)
+        await asyncio.sleep(0.03)
+        monkeypatch.setattr(wish, "GLANCE", 60.0)
+        await node.subscribe("cam", "an offer")
+
+
 # Viewers who may not wait.
 
 

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aioice
@@ -20,9 +21,9 @@ from tests.support.loopback import loopback_only
 MAPPED = ("192.0.2.77", 4711)
 
 
-def agent() -> FullIce:
+def agent(*hosts: str) -> FullIce:
     return FullIce(
-        hosts=("127.0.0.1",),
+        hosts=hosts or ("127.0.0.1",),
         loopback=None,
         on_data=lambda _data: None,
         on_heard=lambda: None,
@@ -220,3 +221,20 @@ async def test_of_several_ways_to_a_full_agent_one_is_nominated() -> None:
     finally:
         await ice.close()
         await other.close()
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_nothing_is_left_open_when_it_is_cancelled_while_it_opens(
+    steps: int,
+) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    ice = agent("127.0.0.1", "127.0.0.2", "127.0.0.3")
+    gathering = asyncio.create_task(ice.gather_candidates())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    gathering.cancel()
+    with suppress(asyncio.CancelledError):
+        await gathering
+    await ice.close()
+    await asyncio.sleep(0)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from live777py.rtc.tracks import StreamTracks
 from tests.support.node import SSRC, node, publisher, until, viewer
 from tests.support.offers import VP8, audio, video
 from tests.support.rtp_client import RtpClient
@@ -35,3 +38,24 @@ async def test_a_push_of_nothing_is_refused() -> None:
         assert (status, "nobody publishes" in text) == (409, True)
         [listed] = await here.server.streams()
         assert len(listed["subscribe"]["sessions"]) == 1
+
+
+async def test_what_is_published_no_more_is_not_pushed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def described(_tracks: StreamTracks) -> None:
+        asked.set()
+        await may_go_on.wait()
+
+    async with node() as here, viewer(here.url):
+        monkeypatch.setattr(StreamTracks, "described", described)
+        async with publisher(here.url):
+            await here.server.until_published("cam")
+            url = "http://127.0.0.1:1/whip/x"
+            posting = asyncio.create_task(here.post("cam", targetUrl=url))
+            await asked.wait()
+        may_go_on.set()
+        status, _, text = await posting
+        assert (status, "nobody publishes" in text) == (409, True)
