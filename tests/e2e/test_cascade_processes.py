@@ -33,7 +33,7 @@ NAMED = "".join(f'[node.{name}.node]\nname = "{name}"\n' for name in "abc")
 PICTURES = 60
 
 #: Packets that a viewer behind a lossy hop has to have, without a gap.
-PACKETS = 250
+PACKETS = 150
 
 #: Seconds for which a target refuses, and within which it is found to do so no more.
 REFUSING = 20.0
