@@ -57,6 +57,9 @@ GOODBYE = 5.0
 #: The same where the other server is lost: the next attempt waits for it.
 LOST_GOODBYE = 1.0
 
+#: Causes of the end of a session with a server that is lost, or may be.
+_LOST = ("silent", "no_media")
+
 #: Seconds of silence after which the other server is asked whether it is there: most send a
 #: report every second. Where its port is closed, its machine says so at once.
 ASK_AFTER = 1.5
@@ -182,7 +185,7 @@ class OpenedPeer(RtcPeer, RemotePeer):
     async def _hang_up(self) -> None:
         if self._refusals is not None:
             self._refusals.close()
-        is_lost = self._ending.done() and self._ending.result().cause == "silent"
+        is_lost = self._ending.done() and self._ending.result().cause in _LOST
         async with self._goodbyes:
             if self._session is not None:
                 with contextlib.suppress(TimeoutError):

@@ -53,22 +53,31 @@ class Painting:
         return cls(page)
 
     async def frames(self) -> list[Painted]:
-        """All so far, in the order in which they were painted.
+        """All so far, in the order in which they were painted, each once.
+
+        Where Chromium catches up, the next picture may be there before the page is told of one.
 
         Raises:
             AssertionError: one of them shows no number.
         """
         found = await self.page.evaluate("window.painted")
         assert all(number is not None for number, _ in found), found
-        return [Painted(*frame) for frame in found]
+        frames: list[Painted] = []
+        for number, at in found:
+            if not frames or frames[-1].number != number:
+                frames.append(Painted(number, at))
+        return frames
 
     async def shows(
         self, first: int, count: int, patience: float = chromium.PATIENCE
     ) -> list[Painted]:
         """Wait until so many frames with numbers from this one on are painted; those.
 
+        Others may be among them: whoever is connected anew is sent the latest key frame first, and
+        what has followed it.
+
         Raises:
-            AssertionError: they do not come, or anything was painted out of its order.
+            AssertionError: they do not come, or not in their order.
         """
 
         async def read() -> list[Painted]:
@@ -77,7 +86,7 @@ class Painting:
         found = await chromium.until(
             read, lambda frames: len(frames) >= count, f"{count} pictures", patience
         )
-        numbers = [frame.number for frame in await self.frames()]
+        numbers = [frame.number for frame in found]
         assert all(earlier < later for earlier, later in pairwise(numbers)), numbers
         return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from live777py.core import wish
 from live777py.rtc import remote
 from tests.support.front import front_of
 from tests.support.link import Link
@@ -82,6 +83,26 @@ async def test_the_goodbye_to_a_lost_server_is_short(
         await until(is_lost)
         monkeypatch.undo()
         await here.connected(location)
+
+
+async def test_the_next_source_does_not_wait_for_the_goodbye_to_a_silent_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with node() as there, front_of(there.url) as front, publisher(there.url):
+        await there.server.until_published("cam")
+        front.deletes.clear()
+        monkeypatch.setattr(remote, "GOODBYE", 3600.0)
+        monkeypatch.setattr(remote, "LOST_GOODBYE", 0.05)
+        monkeypatch.setattr(wish, "NO_MEDIA", 0.1)
+        sources = [f"{front.url}/whep/cam", f"{front.url}/whep/other"]
+
+        async def is_next() -> bool:
+            return any(asked.path == "/whep/other" for asked in front.of("POST"))
+
+        async with node(stream={"cam": {"sources": sources}}):
+            await until(is_next)
+            monkeypatch.undo()
+            front.deletes.set()
 
 
 async def test_a_session_that_the_other_server_does_not_know_is_lost(

@@ -103,6 +103,8 @@ async def front_of(server: str) -> AsyncIterator[Front]:
 
         async def handler(request: web.Request) -> web.Response:
             body = await request.read()
+            if request.method == "DELETE":
+                await front.deletes.wait()
             if front.redirect and request.method == "POST":
                 front.asked.append(_asked(request, body, 307))
                 return web.Response(status=307, headers={"Location": front.redirect})
