@@ -334,7 +334,7 @@ class SdpClient:
         if response.status != 201 and not is_offer:
             raise await _refusal(response)
         made = SdpSession(
-            url=None if location is None else urljoin(url, location),
+            url=None if location is None else _located(url, location),
             answer="",
             ice_servers=ice_servers(response.headers.getall("Link", [])),
             etag=response.headers.get("ETag"),
@@ -370,6 +370,17 @@ async def _sdp(response: aiohttp.ClientResponse) -> str:
     if not text.startswith("v=0"):
         raise Refused(url, status, f"not SDP: {text[:60]!r}")
     return text
+
+
+def _located(url: str, location: str) -> str:
+    """Where a session is: by https if it was made so.
+
+    A server behind a proxy that ends TLS may not know of that; and the token goes there.
+    """
+    found = urljoin(url, location)
+    if url.startswith("https:") and found.startswith("http:"):
+        return found.replace("http:", "https:", 1)
+    return found
 
 
 def _takes_fragments(headers: Mapping[str, str]) -> bool:

@@ -16,6 +16,7 @@ from live777py.core.events import Subscription
 from live777py.core.live import Live
 from live777py.core.model import (
     Answered,
+    Cascade,
     CascadeInfo,
     IfMatch,
     Restarted,
@@ -195,7 +196,7 @@ class Caller:
         """One stream; any right to it will do.
 
         Who may not manage it is shown other ids in the place of its sessions': with the right
-        ones a viewer could end the publisher.
+        ones a viewer could end the publisher. Nor is it told of servers behind this one.
         """
         self.grant.require_any(name)
         info = self.live.stream(name)
@@ -266,7 +267,7 @@ def _disguised_side(side: SideInfo) -> SideInfo:
             replace(
                 session,
                 id=SessionId(hashlib.sha256(session.id.encode()).hexdigest()[:32]),
-                cascade=session.cascade and replace(session.cascade, session_url=""),
+                cascade=session.cascade and Cascade(),
             )
             for session in side.sessions
         ),

@@ -27,6 +27,7 @@ from live777py.errors import (
     LiveError,
     NotPublished,
     PullExists,
+    ShuttingDown,
     StreamNotFound,
 )
 from live777py.log import session_logger
@@ -387,4 +388,6 @@ def _ended_here(wish: Wish, gone: PeerGone) -> LiveError:
         return StreamNotFound(wish.stream.name)
     if gone.cause == "replaced":
         return AlreadyPublishing(wish.stream.name)
+    if gone.cause == "stopped":
+        return ShuttingDown()
     return CascadeNotFound(wish.stream.name, wish.id)

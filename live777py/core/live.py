@@ -540,7 +540,9 @@ class Live:
                 with pull.seeking() as found:
                     await stream.held.hold(path, found)
             await pull.until_known()
-            return self._attach(Role.SUBSCRIBE, name, may_wait=True)
+            # Who may not wait gets no new stream in the place of one that was deleted meanwhile.
+            may_wait |= not stream.is_removed
+            return self._attach(Role.SUBSCRIBE, name, may_wait)
 
     def _check_room(self) -> None:
         if self._closing:

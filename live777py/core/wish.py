@@ -421,6 +421,8 @@ class Wish:
     def refuse(self) -> None:
         """The node is about to stop: nobody is to wait for an answer."""
         self._seekers.tell(ShuttingDown())
+        if self.session is not None and not self.session.is_answered:
+            self.session.peer.end("the server is shutting down", "stopped")
 
     # Inside.
 

@@ -18,6 +18,7 @@ from live777py.clients.sdp_session import (
     Refused,
     SdpSession,
     Unreachable,
+    _located,
 )
 from live777py.clients.whep import WhepClient
 from live777py.clients.whip import WhipClient
@@ -142,6 +143,21 @@ def test_a_redirect_does_not_show_the_token_to_the_network() -> None:
         WhipClient("secret")._redirected(before, after)
     assert WhipClient()._redirected(before, after) == after
     assert WhipClient("secret")._redirected(after, "/b") == "http://a.example/b"
+
+
+@pytest.mark.parametrize(
+    ("url", "location", "expected"),
+    [
+        ("https://a/whip/x", "http://a/session/1", "https://a/session/1"),
+        ("https://a/whip/x", "/session/1", "https://a/session/1"),
+        ("http://a/whip/x", "http://a/session/1", "http://a/session/1"),
+        ("http://a/whip/x", "https://a/session/1", "https://a/session/1"),
+    ],
+)
+def test_neither_does_the_url_of_a_session(
+    url: str, location: str, expected: str
+) -> None:
+    assert _located(url, location) == expected
 
 
 async def test_redirects_in_a_circle_end() -> None:

@@ -135,6 +135,10 @@ async def test_a_first_attempt_that_is_ended_here_says_by_what() -> None:
         await node.publish("cam", "an offer")
         media.relays["cam"].peers[-1].connect()
         await task
+        await node.delete_stream("cam")
+        task = await begin(ShuttingDown)
+        node.refuse_work()
+        await task
         assert node.cascades() == []
 
 

@@ -659,3 +659,18 @@ async def test_coming_and_going_in_any_order_leaves_nothing(
             helper.cancel()
         await asyncio.wait(helpers)
     assert all(relay.closed for relay in media.relays.values())
+
+
+async def test_a_stream_that_is_deleted_before_the_answer_does_not_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wish, "HOLD", 5.0)
+    async with live(REFUSING, A) as (node, media):
+        watching = asyncio.create_task(node.subscribe("cam", "an offer"))
+        await until(lambda: asked(media))
+        await settle()
+        await node.delete_stream("cam")
+        with pytest.raises(NotPublished):
+            await watching
+        assert node.streams() == []
+        assert asked(media) == ["a"]
