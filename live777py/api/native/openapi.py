@@ -228,6 +228,7 @@ def _endpoints() -> Json:
             refused: "there is a publisher" if endpoint == "whip" else "it is full",
             415: "the Content-Type is not application/sdp",
             422: "well-formed, but not to be used",
+            508: "of a node's cascade: it would lead back to this very stream",
         }
         if endpoint == "whep":
             answers[406] = {
