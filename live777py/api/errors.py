@@ -13,7 +13,6 @@ from http import HTTPStatus
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from live777py.clients.sdp_session import VIA
 from live777py.errors import (
     Conflict,
     Denied,
@@ -26,6 +25,7 @@ from live777py.errors import (
     NotPermitted,
     Unavailable,
 )
+from live777py.protocol.headers import VIA
 
 logger = logging.getLogger(__name__)
 

@@ -22,6 +22,7 @@ from live777py.clients import posting
 from live777py.core.remote import shown
 from live777py.errors import Unavailable
 from live777py.protocol import sdpfrag
+from live777py.protocol.headers import VIA
 from live777py.protocol.link import LinkedIceServer, ice_servers
 
 #: Longest answer that is read, as long as the offers that our own server reads.
@@ -41,14 +42,6 @@ CONNECT_TIMEOUT = 4.0
 #: it can be deleted, and those that this may take.
 _GRACE = 2.0
 _UNDO_TIMEOUT = 5.0
-
-#: Says of a cascade's offer where the media comes from, or to whom it goes, and of its answer
-#: where it comes from (`core/lineage.py`); other servers pass over it.
-VIA = "Live777py-Via"
-
-#: With NO_WAIT: where nobody publishes, say so instead of letting the viewer wait.
-WAIT = "Live777py-Wait"
-NO_WAIT = "no"
 
 SDP_TYPE = "application/sdp"
 _REDIRECTS = (307, 308)

@@ -367,10 +367,6 @@ class OutgoingPeer:
         """Encrypt an RTP packet."""
         return self._srtp.send.protect(packet)
 
-    def send_protected(self, data: bytes) -> None:
-        """Send what is encrypted already."""
-        self._send(data)
-
     def unprotect_rtp(self, data: bytes) -> bytes | None:
         """Decrypt an RTP packet; None for one that is forged, repeated or too early."""
         if self._sessions is None:

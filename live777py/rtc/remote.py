@@ -18,9 +18,6 @@ from urllib.parse import urlsplit
 from live777py.aio.finish import finish
 from live777py.aio.scope import TaskScope
 from live777py.clients.sdp_session import (
-    NO_WAIT,
-    VIA,
-    WAIT,
     Refused,
     SdpClient,
     SdpSession,
@@ -37,6 +34,7 @@ from live777py.errors import (
     UnsupportedCodec,
 )
 from live777py.protocol import rtcp
+from live777py.protocol.headers import NO_WAIT, VIA, WAIT
 from live777py.protocol.rtp import Malformed
 from live777py.relay.seam import Path, SrtpKeys
 from live777py.rtc.full_ice import has_address

@@ -14,7 +14,6 @@ from live777py.clients import sdp_session
 from live777py.clients.sdp_session import (
     MAX_ERROR_BYTES,
     MAX_SDP_BYTES,
-    VIA,
     Refused,
     SdpSession,
     Unreachable,
@@ -22,6 +21,7 @@ from live777py.clients.sdp_session import (
 )
 from live777py.clients.whep import WhepClient
 from live777py.clients.whip import WhipClient
+from live777py.protocol.headers import VIA
 
 ANSWER = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\n"
 

@@ -11,9 +11,9 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 
 import pytest
 
-from live777py.clients.sdp_session import VIA
 from live777py.core.lineage import in_words, parse
 from live777py.protocol.codecs import Format
+from live777py.protocol.headers import VIA
 from live777py.protocol.rtcp import App
 from tests.support import media
 from tests.support.node import (

@@ -18,9 +18,9 @@ from live777py.api.native.links import (
 )
 from live777py.api.native.names import name_in_path, session_path
 from live777py.api.native.watching import EVENT_NAMES
-from live777py.clients.sdp_session import NO_WAIT, VIA, WAIT
 from live777py.core.access import Right
 from live777py.core.model import Answered
+from live777py.protocol.headers import NO_WAIT, VIA, WAIT
 from live777py.protocol.sdpfrag import MEDIA_TYPE as FRAGMENT_TYPE
 
 

@@ -13,10 +13,10 @@ from aiohttp import web
 
 from live777py import __version__
 from live777py.api.native.watching import EVENT_NAMES
-from live777py.clients.sdp_session import NO_WAIT, WAIT
 from live777py.core.events import EventType
 from live777py.core.model import CascadeState, PeerState, Role
 from live777py.core.stream import MAX_NAME_BYTES
+from live777py.protocol.headers import NO_WAIT, WAIT
 from live777py.protocol.sdpfrag import MEDIA_TYPE as FRAGMENT
 
 Json = dict[str, Any]

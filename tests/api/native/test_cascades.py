@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from live777py.clients.sdp_session import VIA
 from live777py.core.lineage import Node, encode, parse
+from live777py.protocol.headers import VIA
 from tests.api.native.support import JSON, begin, client
 from tests.support.node import node, publisher
 

@@ -13,8 +13,8 @@ from aiohttp import ClientSession
 from yarl import URL
 
 from live777py.api import body as body_module
-from live777py.clients.sdp_session import VIA
 from live777py.core.lineage import parse
+from live777py.protocol.headers import VIA
 from tests.api.native.support import SDP, WHEP_OFFER, WHIP_OFFER, begin, client
 from tests.support.offers import VP8, video
 from tests.support.rtp_client import RtpClient
