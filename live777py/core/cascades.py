@@ -43,6 +43,10 @@ LOOK = 1.0
 #: The same, where somebody is connected who will probably send something.
 SOON = 0.1
 
+#: Seconds in which a publisher that has just come may show what it sends, before a push of it is
+#: refused for want of media.
+SHOWN_WITHIN = 2.0
+
 WAITS = "%s %s waits: %s"
 
 
@@ -301,6 +305,8 @@ class Cascades:
         try:
             wish.choose()
             try:
+                if wish.role is Role.SUBSCRIBE:
+                    await _shown(wish)
                 session = await self._open(wish)
             except PeerGone as gone:
                 raise _ended_here(wish, gone) from gone
@@ -380,6 +386,22 @@ class Cascades:
                 if wish.is_silent(session):
                     session.peer.end(f"no media came for {NO_MEDIA:g} s", "no_media")
         wish.lost(session)
+
+
+async def _shown(wish: Wish) -> None:
+    """Wait until it is known what a publisher sends who is there; or, not for long, will be.
+
+    Raises:
+        PeerGone: the cascade was ended meanwhile.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + SHOWN_WITHIN
+    while not wish.stream.relay.codecs and wish.stream.publishers:
+        if wish.is_stopped:
+            raise PeerGone("the cascade was ended")
+        if loop.time() >= until:
+            return
+        await wish.pause(SOON)
 
 
 def _ended_here(wish: Wish, gone: PeerGone) -> LiveError:

@@ -17,6 +17,7 @@ from live777py.errors import (
     InvalidRemote,
     LiveError,
     Loop,
+    NotPublished,
     PullExists,
     ShuttingDown,
     StreamNotFound,
@@ -295,6 +296,43 @@ async def test_a_push_of_something_else_begins_anew_at_once_if_the_last_one_has_
             await until(lambda: only(node).state is CascadeState.WAITING)
             await settle()
             assert peer_of(media) is first
+
+
+async def test_a_push_waits_for_a_publisher_who_is_about_to_show_what_it_sends() -> (
+    None
+):
+    async with live() as (node, media):
+        await node.publish("cam", "an offer")
+        pushing = asyncio.create_task(node.cascade("cam", target=TARGET))
+        await until(lambda: len(node.cascades()) == 1)
+        await settle()
+        relay = media.relays["cam"]
+        assert len(relay.peers) == 1
+        relay.peers[0].connect()
+        assert (await pushing).cascade.target_url == TARGET
+        assert len(relay.peers) == 2
+
+
+async def test_a_push_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cascades, "SHOWN_WITHIN", 0.02)
+    async with live() as (node, media):
+        await node.publish("cam", "an offer")
+        media.relays["cam"].error = NotPublished("cam")
+        with pytest.raises(NotPublished):
+            await node.cascade("cam", target=TARGET)
+        assert node.cascades() == []
+
+
+async def test_a_push_that_waits_ends_with_its_stream() -> None:
+    async with live() as (node, _):
+        await node.publish("cam", "an offer")
+        pushing = asyncio.create_task(node.cascade("cam", target=TARGET))
+        await until(lambda: len(node.cascades()) == 1)
+        await settle()
+        await node.delete_stream("cam")
+        with pytest.raises(StreamNotFound):
+            await pushing
+        assert node.cascades() == []
 
 
 async def test_a_push_may_end_other_viewers() -> None:

@@ -26,6 +26,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wish, "Backoff", lambda **_: Backoff(0.002, 0.016, 0.9))
     monkeypatch.setattr(cascades, "LOOK", 0.001)
     monkeypatch.setattr(cascades, "SOON", 0.001)
+    # Nothing plays here.
+    monkeypatch.setattr(cascades, "SHOWN_WITHIN", 0.0)
 
 
 async def until(condition: Callable[[], Awaitable[object]]) -> None:
