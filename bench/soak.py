@@ -408,11 +408,7 @@ class Outcome:
 
     def faults(self) -> list[str]:
         """What is not as it has to be."""
-        found = [
-            f"{name}: {count} at the end, {self.base.held[name]} at the beginning"
-            for name, count in self.end.held.items()
-            if count != self.base.held[name]
-        ]
+        found = risen(self.base, self.end)
         if self.packets == 0 or self.missing:
             found.append(
                 f"the viewer who stayed got {self.packets} packets and missed {self.missing}"
@@ -515,13 +511,28 @@ async def settled(server: Subject, base: Look | None, peers: int = 0) -> Look:
         peers: who stay.
     """
     deadline = time.monotonic() + SETTLE
+    before: Look | None = None
     while True:
         look = await server.look()
         is_idle = look.held["peers"] == peers and look.held["graves"] == 0
-        is_settled = is_idle if base is None else look.held == base.held
+        if base is None:
+            # A client on its way out may still hold a connection, and a task with it.
+            is_settled = is_idle and before is not None and look.held == before.held
+        else:
+            is_settled = not risen(base, look)
         if is_settled or time.monotonic() > deadline:
             return look
-        await asyncio.sleep(0.5)
+        before = look
+        await asyncio.sleep(1)
+
+
+def risen(base: Look, end: Look) -> list[str]:
+    """Of what there is more at the end."""
+    return [
+        f"{name}: {count} at the end, {base.held[name]} at the beginning"
+        for name, count in end.held.items()
+        if count > base.held[name]
+    ]
 
 
 def shown(title: str, look: Look) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import sys
 
@@ -17,8 +16,6 @@ from bench.soak import soak
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 async def test_churn_leaves_nothing_behind() -> None:
-    # It is meant to take longer than a test that hangs is given.
-    faulthandler.cancel_dump_traceback_later()
     before = len(os.listdir("/proc/self/fd"))
     outcome = await soak(seconds=180, interval=30, seed=3)
     assert outcome.faults() == []
@@ -33,7 +30,6 @@ async def test_churn_leaves_nothing_behind() -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 async def test_cascades_leave_nothing_behind() -> None:
-    faulthandler.cancel_dump_traceback_later()
     before = len(os.listdir("/proc/self/fd"))
     # Ten of every kind.
     outcome = await churn(130, first=65, seed=3)
