@@ -37,6 +37,7 @@ from bench.soak import (
     shown,
     subject,
 )
+from tests.support.http import served
 from tests.support.offers import VP8, video
 from tests.support.rtp_client import RtpClient
 from tests.support.signalling import Refused
@@ -81,17 +82,8 @@ class Elsewhere:
         app.router.add_post("/moved/{kind}/{stream}", self._move)
         app.router.add_post("/nowhere/{kind}/{stream}", self._lead_nowhere)
         app.router.add_delete("/session/{number}", self._delete)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            host, port = runner.addresses[0][:2]
-            self.url = f"http://{host}:{port}"
-            async with _client() as self._http:
-                yield
-        finally:
-            await runner.cleanup()
+        async with served(app) as self.url, _client() as self._http:
+            yield
 
     async def _refuse(self, _request: web.Request) -> web.Response:
         return web.Response(status=401, text="not with this token")

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, ExitStack
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -22,26 +22,14 @@ from live777py.clients.sdp_session import (
 from live777py.clients.whep import WhepClient
 from live777py.clients.whip import WhipClient
 from live777py.protocol.headers import VIA
+from tests.support.http import Handler, answering, served
 
 ANSWER = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\n"
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-
-@asynccontextmanager
-async def serving(handler: Handler) -> AsyncIterator[str]:
-    """A server that answers every request by one function; yields its base URL."""
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handler)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = runner.addresses[0]
-        yield f"http://{host}:{port}"
-    finally:
-        await runner.cleanup()
+def serving(handler: Handler) -> AbstractAsyncContextManager[str]:
+    """The base URL of a server that answers every request by one function."""
+    return served(answering(handler))
 
 
 def always(response: Callable[[], web.Response]) -> Handler:

@@ -22,6 +22,7 @@ from live777py.conformance.model import Finding, Report, Side
 from live777py.conformance.options import Options
 from live777py.conformance.peer import CannotConnect
 from live777py.conformance.run import run
+from tests.support.http import answering, served
 
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
@@ -501,18 +502,8 @@ async def serving(
 ) -> AsyncIterator[FakeServer]:
     """A fake server for the time of a block."""
     server = FakeServer(wants, faults)
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", server.handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = runner.addresses[0][:2]
-        server.url = f"http://{host}:{port}"
+    async with served(answering(server.handle)) as server.url:
         yield server
-    finally:
-        await runner.cleanup()
 
 
 async def report_of(

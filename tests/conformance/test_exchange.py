@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 from aiohttp import web
@@ -10,21 +9,11 @@ from aiohttp.typedefs import Handler
 
 from live777py.conformance import exchange
 from live777py.conformance.exchange import Exchange, NoResponse, Pace, Reply
+from tests.support import http
 
 
-@asynccontextmanager
-async def served(answer: Handler) -> AsyncIterator[str]:
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = runner.addresses[0][:2]
-        yield f"http://{host}:{port}"
-    finally:
-        await runner.cleanup()
+def served(answer: Handler) -> AbstractAsyncContextManager[str]:
+    return http.served(http.answering(answer))
 
 
 def words(text: str, status: int = 404) -> str:

@@ -17,6 +17,7 @@ from aiortc import (
 from live777py.protocol.codecs import Format
 from tests.support import media
 from tests.support.front import front_of
+from tests.support.http import served
 from tests.support.loopback import loopback_only
 from tests.support.node import PICTURE, SSRC, node, publisher, sends, until, viewer
 
@@ -117,16 +118,11 @@ async def full_server() -> AsyncIterator[FullServer]:
     app.router.add_post("/whep", server.offer)
     app.router.add_patch("/session", server.take)
     app.router.add_delete("/session", server.end)
-    runner = web.AppRunner(app)
-    await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = runner.addresses[0][:2]
-        server.url = f"http://{host}:{port}/whep"
-        yield server
+        async with served(app) as url:
+            server.url = f"{url}/whep"
+            yield server
     finally:
-        await runner.cleanup()
         await server.close()
 
 

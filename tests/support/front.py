@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import aiohttp
 from aiohttp import web
 
+from tests.support.http import answering, served
+
 #: What a proxy does not pass on.
 _OWN = frozenset({"host", "content-length", "transfer-encoding", "connection", "date"})
 
@@ -125,19 +127,11 @@ async def front_of(server: str) -> AsyncIterator[Front]:
                 front.asked.append(_asked(request, body, answer.status))
                 return _changed(front, answer, await answer.text())
 
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", handler)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            host, port = runner.addresses[0][:2]
-            front.url = f"http://{host}:{port}"
-            yield front
-        finally:
-            front.deletes.set()
-            await runner.cleanup()
+        async with served(answering(handler)) as front.url:
+            try:
+                yield front
+            finally:
+                front.deletes.set()
 
 
 def _asked(request: web.Request, body: bytes, status: int) -> Asked:
