@@ -34,6 +34,7 @@ from bench.pictures import (
     HEALED,
     PATIENCE,
     RETRY,
+    Viewer,
     accepted,
     arrived,
     left,
@@ -174,6 +175,13 @@ class Ours:
             await asyncio.sleep(RETRY)
 
 
+async def shown_first(viewer: Viewer, outcome: Outcome, began: float) -> None:
+    """Wait until a viewer has seen and heard enough, and note when that was."""
+    await viewer.until(arrived(viewer, outcome.codec), PATIENCE)
+    outcome.first = time.monotonic() - began
+    outcome.video, outcome.audio = viewer.frames["video"], viewer.frames["audio"]
+
+
 async def pulled(ours: Ours, other: Other, outcome: Outcome) -> None:
     """Publish to the other server, pull from it, watch at ours."""
     whip, whep = other.stream()
@@ -187,10 +195,8 @@ async def pulled(ours: Ours, other: Other, outcome: Outcome) -> None:
         here = Endpoint(f"{ours.url}/whep/{name}")
         viewer = await accepted(viewer_of(here, outcome.codec))
         stack.push_async_callback(left, viewer)
-        await viewer.until(arrived(viewer, outcome.codec), PATIENCE)
-        outcome.first = time.monotonic() - began
+        await shown_first(viewer, outcome, began)
         outcome.stream = await ours.carries(name)
-        outcome.video, outcome.audio = viewer.frames["video"], viewer.frames["audio"]
         if other.command:
             await other.kill()
             await inner.aclose()
@@ -222,10 +228,8 @@ async def pushed(ours: Ours, other: Other, outcome: Outcome) -> None:
         began = time.monotonic()
         viewer = await accepted(viewer_of(whep, outcome.codec))
         stack.push_async_callback(left, viewer)
-        await viewer.until(arrived(viewer, outcome.codec), PATIENCE)
-        outcome.first = time.monotonic() - began
+        await shown_first(viewer, outcome, began)
         outcome.stream = await ours.carries(name)
-        outcome.video, outcome.audio = viewer.frames["video"], viewer.frames["audio"]
         if other.command:
             await other.kill()
             await asyncio.wait_for(ours.lost(cascade), HEALED)
