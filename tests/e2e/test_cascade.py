@@ -13,15 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from live777py.protocol.codecs import Format
 from live777py.protocol.rtcp import PictureLoss
 from live777py.server import Server
-from tests.support import media
 from tests.support.node import (
     PICTURE,
-    SSRC,
     Node,
     node,
+    pictures,
     publisher,
     sends,
     until,
@@ -41,10 +39,6 @@ VIEWERS = 12
 
 #: Pictures of one.
 SECOND = RATE
-
-
-def pictures() -> media.RtpStream:
-    return media.RtpStream(96, SSRC, Format.VP8)
 
 
 async def has_passed(at: Node, location: str) -> bool:

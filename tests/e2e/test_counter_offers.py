@@ -14,18 +14,20 @@ from aiortc import (
     VideoStreamTrack,
 )
 
-from live777py.protocol.codecs import Format
-from tests.support import media
 from tests.support.front import front_of
 from tests.support.http import served
 from tests.support.loopback import loopback_only
-from tests.support.node import PICTURE, SSRC, node, publisher, sends, until, viewer
+from tests.support.node import (
+    PICTURE,
+    node,
+    pictures,
+    publisher,
+    sends,
+    until,
+    viewer,
+)
 
 pytestmark = pytest.mark.timeout(60)
-
-
-def pictures() -> media.RtpStream:
-    return media.RtpStream(96, SSRC, Format.VP8)
 
 
 @pytest.mark.parametrize("is_early", [False, True])

@@ -13,14 +13,13 @@ import pytest
 
 from live777py.core import wish
 from live777py.protocol import rtp
-from live777py.protocol.codecs import Format
 from tests.api.native.support import SDP, WHEP_OFFER
 from tests.support import media
 from tests.support.node import (
     PICTURE,
-    SSRC,
     Node,
     node,
+    pictures,
     publisher,
     until,
     viewer,
@@ -31,10 +30,6 @@ pytestmark = pytest.mark.timeout(120)
 
 NO_WAIT = {**SDP, "Live777py-Wait": "no"}
 STRANGE = "a b/ü?%2F#&+"
-
-
-def pictures() -> media.RtpStream:
-    return media.RtpStream(96, SSRC, Format.VP8)
 
 
 @asynccontextmanager

@@ -10,12 +10,18 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from live777py.protocol.codecs import Format
 from live777py.protocol.rtcp import PictureLoss
-from tests.support import media
 from tests.support.front import Front, front_of
 from tests.support.link import Link
-from tests.support.node import SSRC, Node, node, publisher, sends, until, viewer
+from tests.support.node import (
+    Node,
+    node,
+    pictures,
+    publisher,
+    sends,
+    until,
+    viewer,
+)
 from tests.support.turn import RELAY, TurnServer, turn_server
 
 #: Create and delete; the first ones may leave what is made once only.
@@ -34,10 +40,6 @@ async def behind_a_firewall(
         front.rewrite = link.rewrite
         front.links = (turn.link(),)
         yield front, link
-
-
-def pictures() -> media.RtpStream:
-    return media.RtpStream(96, SSRC, Format.VP8)
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])

@@ -111,6 +111,11 @@ async def node(**sections: object) -> AsyncIterator[Node]:
         yield Node(server, http)
 
 
+def pictures() -> media.RtpStream:
+    """What such a publisher sends."""
+    return media.RtpStream(96, SSRC, Format.VP8)
+
+
 def publisher(url: str, stream: str = "cam", codec: Codec = VP8) -> RtpClient:
     """A client that sends video."""
     return RtpClient.publisher(f"{url}/whip/{stream}", video(codec, ssrc=SSRC))
