@@ -40,6 +40,9 @@ TICK = 1.0
 #: or three times what a viewer's tick does, and so many share one.
 SLOT = 0.05
 
+#: A look at a peer that comes this many seconds late: the process stood still, or its machine.
+STALL = 0.25
+
 NANOSECONDS = 1_000_000_000
 
 #: Ticks over which the bitrate is taken.
@@ -272,7 +275,7 @@ class RtcPeer(Peer):
         self._prepare()
         self._plane.set_keys(self._id, keys)
         self._state = PeerState.CONNECTED
-        self._timer = call_in_slot(self._loop, TICK, SLOT, self._tick)
+        self._call_again()
         self._ready()
         self._send_path()
 
@@ -426,18 +429,33 @@ class RtcPeer(Peer):
 
     def _tick(self) -> None:
         now = time.monotonic_ns()
+        if self._timer is not None:
+            self._pardon(now, self._loop.time() - self._timer.when())
         silent = self._silent(now)
         limit = self._resources.idle_timeout
         if silent > limit:
             self.end(f"nothing authenticated came for {limit:g} s", "silent")
             return
-        self._timer = call_in_slot(self._loop, min(TICK, limit / 2), SLOT, self._tick)
+        self._call_again()
         self._look(silent)
         self._measure(now)
         packets = self._report(now)
         if packets:
             self._send_rtcp(*packets)
         self._send_path()
+
+    def _call_again(self) -> None:
+        delay = min(TICK, self._resources.idle_timeout / 2)
+        self._timer = call_in_slot(self._loop, delay, SLOT, self._tick)
+
+    def _pardon(self, now: int, late: float) -> None:
+        """Do not take it for the client's silence that nobody here listened for a while.
+
+        What came meanwhile is still to be read, and our own standstill would end every session.
+        """
+        if late > STALL:
+            silent = max(0.0, self._silent(now) - late)
+            self._heard = now - int(silent * NANOSECONDS)
 
     def _measure(self, now: int) -> None:
         self._recent = self._count()

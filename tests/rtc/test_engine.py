@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import os
 import socket
 
@@ -103,6 +104,13 @@ async def test_the_engine_tells_when_the_data_plane_has_ended() -> None:
         assert "a bug" in await waiting
 
 
+async def _keep_sending(publisher: RtpClient) -> None:
+    """Let the publisher never fall silent, whatever else the test waits for."""
+    for packet in itertools.cycle(packets(1000)):
+        await publisher.send_rtp(packet)
+        await asyncio.sleep(0.05)
+
+
 async def test_viewers_that_vanish_leave_no_task_descriptor_or_entry() -> None:
     async with running(webrtc={"idle_timeout": 1.0, "connect_timeout": 2.0}) as server:
         engine = server.server._engine
@@ -111,27 +119,27 @@ async def test_viewers_that_vanish_leave_no_task_descriptor_or_entry() -> None:
             whip(server), video(VP8, ssrc=SSRC)
         ) as publisher:
             before = tasks = None
-            stream = iter(packets(5000))
+            sending = asyncio.create_task(_keep_sending(publisher))
             for _round in range(2):
                 clients = [
                     RtpClient.viewer(whep(server), video(VP8)) for _ in range(50)
                 ]
                 for index, client in enumerate(clients):
                     await client.post()
-                    await publisher.send_rtp(next(stream))
                     if index % 2:
                         await client.connect()
                 for client in clients:
                     await client.vanish()
                 async with asyncio.timeout(20):
-                    while len(shared.transport._peers) > 1:
-                        await publisher.send_rtp(next(stream))
+                    while len(shared.transport._peers) > 1:  # noqa: ASYNC110
                         await asyncio.sleep(0.05)
                 gc.collect()
                 if before is None:
                     before, tasks = descriptors(), len(asyncio.all_tasks())
+            assert not sending.done()
             assert descriptors() == before
             assert len(asyncio.all_tasks()) == tasks
+            sending.cancel()
         assert len(shared.transport._ufrags) == 0
         assert len(shared.plane._peers) == 0
         assert len(shared.plane._viewers) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from typing import cast
 
@@ -12,6 +13,7 @@ import pytest
 
 from live777py.core.model import PeerState, Traffic
 from live777py.core.ports import PeerGone
+from live777py.protocol.rtcp import ReceiverReport
 from live777py.relay.seam import Path, SrtpKeys
 from live777py.rtc.dtls import Cause
 from live777py.rtc.peer import CAUSES, call_in_slot
@@ -246,6 +248,27 @@ async def test_a_client_that_vanishes_is_missed_after_a_while(
             caplog, lambda text: "nothing authenticated came for 0.3 s" in text
         )
         assert await server.streams() == []
+
+
+async def _keep_reporting(viewer: RtpClient) -> None:
+    while True:
+        await viewer.send_rtcp(ReceiverReport(7))
+        await asyncio.sleep(0.02)
+
+
+async def test_a_server_that_stands_still_does_not_take_that_for_its_clients_silence() -> (
+    None
+):
+    async with running(webrtc={"idle_timeout": 0.5}) as server:
+        viewer = RtpClient.viewer(whep(server), video(VP8))
+        async with viewer:
+            reporting = asyncio.create_task(_keep_reporting(viewer))
+            for _ in range(3):
+                time.sleep(1.0)  # noqa: ASYNC251 - the whole loop, the client's task too
+                await asyncio.sleep(0.3)
+            assert not viewer.closed.is_set()
+            assert len(await server.streams()) == 1
+            reporting.cancel()
 
 
 async def test_a_client_with_another_certificate_is_refused(
