@@ -223,6 +223,7 @@ class Stream:
         pulls: how many of them are to have it pulled.
         is_on_demand: it is pulled only while somebody watches.
         is_removed: it has no name any more, only sessions that are about to end.
+        is_told: whoever wants to know of streams has been told of it.
         held: requests of nodes that wait for what is being pulled.
         timer: of `Live`, for when the stream is due to end by itself.
     """
@@ -247,6 +248,7 @@ class Stream:
         self.is_kept = is_kept
         self.is_provisioned = is_provisioned
         self.is_removed = False
+        self.is_told = False
         self.cascades = 0
         self.pulls = 0
         self.is_on_demand = False

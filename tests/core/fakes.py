@@ -11,7 +11,7 @@ from live777py.core.lineage import Path
 from live777py.core.model import NO_TRAFFIC, MediaCounters, PeerState, Traffic
 from live777py.core.ports import Ending, PeerGone
 from live777py.core.remote import Opened, Remote
-from live777py.errors import AtCapacity
+from live777py.errors import AtCapacity, InvalidOffer
 from live777py.protocol.codecs import Codec, Kind
 
 OPUS = Codec("audio", "opus", 48_000, 2)
@@ -242,6 +242,12 @@ class FakeMedia:
         self.path: Path = ()
         self.full = False
         self.counted = MediaCounters()
+        #: What cannot be answered, whatever is published.
+        self.bad_offers: set[str] = set()
+
+    def check_viewer(self, offer: str) -> None:
+        if offer in self.bad_offers:
+            raise InvalidOffer("it cannot be used")
 
     def counters(self) -> MediaCounters:
         return self.counted
