@@ -53,10 +53,12 @@ class Opened:
     Attributes:
         url: of the session, "" where the server does not say.
         path: of its stream, () where it is no node.
+        warnings: what it does not take or send although it was to, and why; sentences.
     """
 
     url: str
     path: Path = ()
+    warnings: tuple[str, ...] = ()
 
 
 def shown(url: str) -> str:

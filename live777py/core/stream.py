@@ -111,6 +111,7 @@ class Session:
         viewer: the peer of a viewer, None for a publisher's.
         awaits_answer: the offer was ours, and the client has not answered it yet.
         remote: the peer of a session that we opened at another server.
+        warnings: what of the stream that server does not take or send, and why.
         makes_room: it publishes only until somebody else does.
         path: where the other side is a node: of a publisher, where its media comes from; of a
             viewer, to whom it goes.
@@ -128,6 +129,7 @@ class Session:
     created_at: Milliseconds = field(default_factory=now_ms)
     cascade: Cascade | None = None
     remote: RemotePeer | None = None
+    warnings: tuple[str, ...] = ()
     makes_room: bool = False
     path: Path = ()
     connected_at: Milliseconds = 0

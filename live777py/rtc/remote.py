@@ -12,7 +12,7 @@ import logging
 import time
 from abc import abstractmethod
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from live777py.aio.finish import finish
@@ -75,6 +75,9 @@ LOOP_DETECTED = 508
 
 class OpenedPeer(RtcPeer, RemotePeer):
     """What both directions have in common."""
+
+    #: What the other server does with media.
+    _verb: ClassVar[str]
 
     def __init__(
         self, resources: Resources, tracks: StreamTracks, remote: Remote
@@ -318,7 +321,15 @@ class OpenedPeer(RtcPeer, RemotePeer):
             raise BadGateway(f"{remote.shown}: {fault}", 406) from error
         except (Unreachable, ConnectFailed) as error:
             raise GatewayTimeout(str(error)) from error
-        return Opened(self._session.url or "", lineage.parse(self._session.via))
+        return Opened(
+            self._session.url or "",
+            lineage.parse(self._session.via),
+            tuple(
+                f"{remote.shown} {self._verb} no {section.kind}: {section.refusal}"
+                for section in self._answered.media
+                if section.refusal
+            ),
+        )
 
 
 def _headers(remote: Remote) -> dict[str, str]:

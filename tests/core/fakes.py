@@ -146,6 +146,8 @@ class FakeServers:
     def __init__(self) -> None:
         #: What is refused, by URL.
         self.refusals: dict[str, Exception] = {}
+        #: What they do not take or send, whichever is asked.
+        self.warnings: tuple[str, ...] = ()
         #: Who never answers, by URL.
         self.deaf: set[str] = set()
         #: Cleared where they are to take their time.
@@ -189,7 +191,8 @@ class FakeRemotePeer(FakePeer):
         if refusal is not None:
             raise refusal
         self.state = PeerState.CONNECTING
-        return Opened("http://hidden@there/session/x?hidden", self.path)
+        url = "http://hidden@there/session/x?hidden"
+        return Opened(url, self.path, self.servers.warnings)
 
 
 class FakeRelay:

@@ -218,6 +218,46 @@ def test_an_unusable_answer_says_why(text: str, reason: str) -> None:
         answer_to_sent(text)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("m=audio 9", "m=audio 0", "rejects the section, which has port 0"),
+        ("a=recvonly\n", "a=inactive\n", "rejects the section, which is inactive"),
+        ("opus/48000/2", "X/8000", "is X, which we did not offer"),
+        ("a=rtpmap:98 opus/48000/2\n", "", "is without a codec, which we did"),
+        ("", "", ""),
+    ],
+)
+def test_a_refused_section_says_why(old: str, new: str, reason: str) -> None:
+    audio = (AUDIO + "a=recvonly\n").replace(old, new)
+    text = HEAD + TRANSPORT + VIDEO + "a=recvonly\n" + audio
+    video, refused = read_answer(text, SENT).media
+    assert video.refusal == ""
+    assert reason in refused.refusal
+    assert refused.is_accepted is not bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        # It has no sound, perhaps: nobody can tell.
+        ("m=audio 9", "m=audio 0", ""),
+        ("a=sendonly\n", "a=inactive\n", ""),
+        ("opus/48000/2", "X/8000", "is X, which we did not offer"),
+    ],
+)
+def test_who_lacks_what_was_asked_for_refuses_nothing(
+    old: str, new: str, reason: str
+) -> None:
+    wanted = watched()
+    audio = (AUDIO + "a=sendonly\n").replace(old, new)
+    text = HEAD + TRANSPORT + VIDEO + "a=sendonly\n" + audio
+    video, lacking = read_answer(text, wanted).media
+    assert (video.is_accepted, lacking.is_accepted) == (True, False)
+    assert bool(lacking.refusal) is bool(reason)
+    assert reason in lacking.refusal
+
+
 @given(st.text())
 def test_no_answer_does_harm(text: str) -> None:
     with pytest.raises(InvalidAnswer):
