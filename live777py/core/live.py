@@ -167,7 +167,13 @@ class Live:
         return await self._begin(self._attach(Role.PUBLISH, checked), offer, path)
 
     async def subscribe(
-        self, name: str, offer: str | None, via: str = "", *, may_wait: bool = True
+        self,
+        name: str,
+        offer: str | None,
+        via: str = "",
+        *,
+        may_wait: bool = True,
+        seen: float | None = None,
     ) -> Answered:
         """Answer a viewer's offer, or make one for it, and keep its session until it ends.
 
@@ -176,6 +182,8 @@ class Live:
             offer: None where the client wants ours, to be answered by `accept` within 30 s.
             via: to whom the media goes, if a node pulls it.
             may_wait: whether the viewer wants to wait for a publisher, where it may.
+            seen: seconds since the latest picture came that it was sent by another session, if it
+                was sent any.
 
         Raises:
             Loop: the stream's media comes from there.
@@ -187,7 +195,9 @@ class Live:
         """
         checked, path = stream_name(name), lineage.parse(via)
         self._admit(Role.SUBSCRIBE, checked, path)
-        session = await self._seat(checked, offer, may_wait, path)
+        session = await self._seat(checked, offer, may_wait, path, seen)
+        if seen is not None and session.viewer is not None:
+            session.viewer.has_seen(seen)
         return await self._begin(session, offer, path)
 
     def accept(self, name: str, session_id: str, answer: str) -> None:
@@ -516,7 +526,12 @@ class Live:
         return session
 
     async def _seat(
-        self, name: StreamName, offer: str | None, may_wait: bool, path: lineage.Path
+        self,
+        name: StreamName,
+        offer: str | None,
+        may_wait: bool,
+        path: lineage.Path,
+        seen: float | None,
     ) -> Session:
         """A viewer's place, in time where the stream has to be fetched first.
 
@@ -539,6 +554,8 @@ class Live:
             self._cascades.refuse_missing(name)
         if stream is None:
             stream = self._create(name, policy, is_sought=not may_wait)
+        if seen is not None:
+            stream.relay.has_seen(seen)
         with self._cascades.bringing(stream) as pull:
             if not may_wait:
                 with pull.seeking() as found:

@@ -145,6 +145,13 @@ class OpenedPeer(RtcPeer, RemotePeer):
     async def _to_offer(self) -> tuple[OutgoingMedia, ...]:
         """The sections of the offer."""
 
+    def _headers(self) -> dict[str, str]:
+        """What nodes of our own kind are told beside the offer."""
+        headers = {VIA: self._remote.via}
+        if not self._remote.may_wait:
+            headers[WAIT] = NO_WAIT
+        return headers
+
     # What the base class asks.
 
     def _register(self) -> None:
@@ -285,7 +292,7 @@ class OpenedPeer(RtcPeer, RemotePeer):
         remote = self._remote
         media = await self._to_offer()
         self._client = await self._goodbyes.enter_async_context(
-            self._new_client(remote.token or None, _headers(remote))
+            self._new_client(remote.token or None, self._headers())
         )
         self._outgoing = await self._goodbyes.enter_async_context(
             OutgoingPeer(
@@ -330,11 +337,3 @@ class OpenedPeer(RtcPeer, RemotePeer):
                 if section.refusal
             ),
         )
-
-
-def _headers(remote: Remote) -> dict[str, str]:
-    """What nodes of our own kind are told beside the offer."""
-    headers = {VIA: remote.via}
-    if not remote.may_wait:
-        headers[WAIT] = NO_WAIT
-    return headers
