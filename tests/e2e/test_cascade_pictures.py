@@ -124,11 +124,3 @@ async def test_an_edge_says_what_the_viewers_of_its_viewer_have_seen() -> None:
         seen = read_seen(front.of("POST")[0].headers[SEEN])
         assert seen is not None
         assert 100 <= seen < 130
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("0", 0.0), ("2.5", 2.5), *((x, None) for x in ("", "x", "-1", "1e9", "nan"))],
-)
-def test_what_makes_no_sense_is_passed_over(text: str, seconds: float | None) -> None:
-    assert read_seen(text) == seconds
