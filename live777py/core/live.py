@@ -508,7 +508,7 @@ class Live:
             raise StreamNotFound(wish.stream.name)
         # Who pulls says to whom the media goes, who pushes where it comes from.
         is_pull = wish.role is Role.PUBLISH
-        path = wish.downstream if is_pull else wish.stream.path
+        path = wish.rounds.downstream if is_pull else wish.stream.path
         via = lineage.encode(path)
         remote = replace(wish.remote, via=via, may_wait=wish.may_wait)
         session = wish.stream.attach_remote(

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from live777py.aio.backoff import Backoff
-from live777py.core import cascades, seekers, wish
+from live777py.core import cascades, rounds, seekers, wish
 from live777py.core.live import Live, Policy
 from live777py.core.model import Cascade, CascadeState, PeerState, Traffic
 from live777py.core.stream import StreamPolicy
@@ -305,7 +305,7 @@ async def test_a_push_is_tried_at_once_when_a_publisher_returns() -> None:
 async def test_a_push_of_something_else_begins_anew_at_once_if_the_last_one_has_lasted(
     monkeypatch: pytest.MonkeyPatch, steady: float, begins: bool
 ) -> None:
-    monkeypatch.setattr(wish, "Backoff", lambda **_: Backoff(600, 600))
+    monkeypatch.setattr(rounds, "Backoff", lambda **_: Backoff(600, 600))
     monkeypatch.setattr(wish, "STEADY", steady)
     async with live() as (node, media):
         await node.publish("cam", "an offer")
