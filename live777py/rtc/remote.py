@@ -318,7 +318,8 @@ class OpenedPeer(RtcPeer, RemotePeer):
             raise BadGateway(f"{remote.shown}: {fault}", 406) from error
         except (Unreachable, ConnectFailed) as error:
             raise GatewayTimeout(str(error)) from error
-        return Opened(self._session.url or "", lineage.parse(self._session.via))
+        url = self._client.hidden(self._session.url or "")
+        return Opened(url, lineage.parse(self._session.via))
 
 
 def _headers(remote: Remote) -> dict[str, str]:
