@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from live777py.api import errors
+from live777py.api import errors, expectations
 from live777py.api.auth import Authenticator, FailedAttempts, auth_middleware
 from live777py.api.cors import (
     CrossOrigin,
@@ -84,4 +84,5 @@ class Front:
             ]
         )
         self.cors.install(app)
+        expectations.install(app)
         return app
