@@ -132,7 +132,8 @@ def storm() -> Iterator[Target]:
     async def serve() -> None:
         stop = asyncio.Event()
         async with (
-            running() as server,
+            # Headers of proxies are read.
+            running(http={"trusted_proxies": ["127.0.0.1"]}) as server,
             RtpClient.publisher(f"{server.url}/whip/{LIVE}", audio(), video(VP8)),
         ):
             await server.until_published(LIVE)
