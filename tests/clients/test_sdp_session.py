@@ -303,7 +303,7 @@ async def test_a_session_whose_answer_does_not_end_is_deleted() -> None:
     sessions = Sessions()
     sessions.may_end.clear()
     async with serving(sessions.handle) as url:
-        async with WhipClient(timeout=0.5) as client:
+        async with WhipClient(timeout=2.5) as client:
             with pytest.raises(Unreachable):
                 await client.post(f"{url}/whip/cam", "v=0")
         assert sessions.asked.is_set()
