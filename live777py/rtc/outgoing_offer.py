@@ -340,7 +340,7 @@ def answered_section(
     named = [
         int(match[1])
         for match in map(_SSRC.fullmatch, section.all("ssrc"))
-        if match is not None
+        if match is not None and int(match[1]) >> 32 == 0
     ]
     return AnsweredMedia(
         kind=ours.kind,

@@ -350,7 +350,7 @@ async def test_a_viewer_is_kept_waiting_for_nothing_but_that(
 ) -> None:
     monkeypatch.setattr(rounds, "Backoff", lambda **_: Backoff(60, 60))
     monkeypatch.setattr(wish, "HOLD", 60.0)
-    async with live(None, A) as (node, media), asyncio.timeout(5):
+    async with live(None, A) as (node, media), asyncio.timeout(20):
         refuse(media, A, MISSING)
         # It is not there.
         viewer = await node.subscribe("cam", "an offer")
@@ -362,7 +362,7 @@ async def test_a_viewer_is_kept_waiting_for_nothing_but_that(
         await node.delete_stream("other")
         await asking
     monkeypatch.setattr(wish, "HOLD", 0.02)
-    async with live(None, A) as (node, media), asyncio.timeout(5):
+    async with live(None, A) as (node, media), asyncio.timeout(20):
         # It waits there, where nobody publishes.
         await node.subscribe("cam", "an offer")
         [pull, _] = media.relays["cam"].peers

@@ -184,6 +184,8 @@ def test_rejected_sections_are_told_apart() -> None:
 
 def test_the_ssrcs_of_an_answer_tell_media_from_retransmissions() -> None:
     ssrcs = "a=ssrc-group:FID 10 11\na=ssrc:10 cname:a\na=ssrc:11 cname:a\n"
+    # One that does not fit into 32 bits is none.
+    ssrcs += "a=ssrc:4294967296 cname:a\n"
     text = HEAD + TRANSPORT + VIDEO + "a=sendonly\n" + ssrcs + AUDIO + "a=sendonly\n"
     (video, _) = read_answer(text, watched()).media
     assert video.ssrcs == (10,)
