@@ -56,6 +56,9 @@ ANSWER = 4.0
 #: Why a session ended in that case, as a word.
 NO_ANSWER = "no_answer"
 
+#: Warnings of one cascade that are logged: another server may have new ones for ever.
+MAX_WARNED = 16
+
 #: Seconds for which a viewer is kept waiting for its answer until it is known what will come.
 HOLD = 0.5
 
@@ -170,6 +173,7 @@ class Wish:
         """What does not pass in the current session and was not said of one before."""
         warnings = () if self.session is None else self.session.warnings
         new = [warning for warning in warnings if warning not in self._warned]
+        del new[max(0, MAX_WARNED - len(self._warned)) :]
         self._warned.update(new)
         return new
 

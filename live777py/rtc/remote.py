@@ -353,7 +353,9 @@ class OpenedPeer(RtcPeer, RemotePeer):
             self._client.hidden(self._session.url or ""),
             lineage.parse(self._session.via),
             tuple(
-                f"{remote.shown} {self._verb} no {section.kind}: {section.refusal}"
+                self._client.hidden(
+                    f"{remote.shown} {self._verb} no {section.kind}: {section.refusal}"
+                )
                 for section in self._answered.media
                 if section.refusal
             ),

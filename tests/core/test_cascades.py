@@ -96,6 +96,21 @@ async def test_what_the_other_server_does_not_take_is_shown_and_logged_once(
     ]
 
 
+async def test_a_server_that_has_another_fault_each_time_does_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wish, "MAX_WARNED", 3)
+    async with live() as (node, media):
+        media.servers.warnings = ("0", "1")
+        await node.cascade("cam", source=SOURCE)
+        for number in range(2, 10, 2):
+            media.servers.warnings = (str(number), str(number + 1))
+            peer_of(media).end("lost")
+            await until(lambda: only(node).warnings == media.servers.warnings)
+    logged = [r for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(logged) == 3
+
+
 async def test_what_is_refused_later_is_tried_again_until_it_is_accepted() -> None:
     async with live() as (node, media):
         await node.cascade("cam", source=SOURCE)
