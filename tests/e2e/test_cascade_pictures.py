@@ -11,6 +11,7 @@ import pytest
 from live777py.protocol import rtp
 from live777py.protocol.headers import SEEN, read_seen
 from live777py.protocol.rtcp import FullIntraRequest, PictureLoss
+from live777py.rtc import viewer as rtc_viewer
 from tests.api.native.support import SDP, WHEP_OFFER
 from tests.support.front import front_of
 from tests.support.node import PICTURE, Node, node, pictures, publisher, until, viewer
@@ -77,9 +78,11 @@ async def pulled_anew(
     return before, numbers(watching)[len(before) :]
 
 
-async def test_pictures_that_were_seen_do_not_come_again_when_a_pull_is_made_anew() -> (
-    None
-):
+async def test_pictures_that_were_seen_do_not_come_again_when_a_pull_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Whatever else this machine has to do meanwhile.
+    monkeypatch.setattr(rtc_viewer, "NEW_PICTURE_WITHIN", 30.0)
     async with node() as there, node() as here, publishing(there):
         await here.begin("cam", sourceUrl=f"{there.url}/whep/cam")
         async with viewer(here.url) as watching:
@@ -89,12 +92,12 @@ async def test_pictures_that_were_seen_do_not_come_again_when_a_pull_is_made_ane
     assert after[0] > before[-1]
 
 
-async def test_old_pictures_have_to_do_where_no_new_key_frame_comes() -> None:
+async def test_pictures_come_all_the_same_where_no_new_key_frame_does() -> None:
     async with node() as there, node() as here, publishing(there, is_deaf=True):
         await here.begin("cam", sourceUrl=f"{there.url}/whep/cam")
         async with viewer(here.url) as watching:
             _, after = await pulled_anew(there, here, watching)
-    assert after == list(range(len(after)))
+    assert after == list(range(after[0], after[0] + len(after)))
 
 
 async def test_a_pull_says_what_its_viewers_have_seen() -> None:
