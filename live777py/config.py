@@ -678,7 +678,7 @@ def _sentence(fault: Mapping[str, Any]) -> str:
             return str(context["error"])
         case "missing":
             return "is required"
-        case "model_type":
+        case "model_type" | "dict_type":
             return "must be a table"
         case "tuple_type":
             return "must be a list"

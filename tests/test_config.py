@@ -292,6 +292,7 @@ def test_cors_as_a_variable(text: str, origins: tuple[str, ...] | None) -> None:
         ('[http]\ncors = ["a.example"]', "http.cors.0: is not an origin"),
         ('[http]\ncors = ["https://a/"]', "http.cors.0: is not an origin"),
         ('[http]\ncors = ["https://*.a"]', "http.cors.0: is not an origin"),
+        ("stream = 3", "stream: must be a table"),
         ('[http]\ntrusted_proxies = ["x"]', 'http.trusted_proxies.0: "x" is not an IP'),
         ('[http]\ntrusted_proxies = "::1"', "http.trusted_proxies: must be a list"),
         ("[http]\nrate_limit = -1", "http.rate_limit: must be at least 0"),

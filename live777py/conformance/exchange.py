@@ -302,8 +302,10 @@ class Exchange:
         except TimeoutError as error:
             raise NoResponse(sent, f"none within {TIMEOUT:g} s") from error
         except aiohttp.ClientConnectorError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise NoResponse(sent, reason, is_dead=True) from error
+            # Those of the resolver are negative, and none of the system's.
+            errno = error.errno or 0
+            reason = os.strerror(errno) if errno > 0 else error.strerror
+            raise NoResponse(sent, reason or str(error), is_dead=True) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             reason = str(error) or type(error).__name__
             raise NoResponse(sent, reason) from error
