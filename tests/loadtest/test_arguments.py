@@ -46,7 +46,7 @@ def test_there_are_viewers_where_there_is_a_place_to_watch() -> None:
 
 @pytest.mark.parametrize("words", [[], [*URLS[:2], "-n", "5"], [*URLS[2:], "-n", "0"]])
 def test_what_does_not_go_together_is_refused(words: list[str]) -> None:
-    with pytest.raises(ValueError, match="--whip|--whep"):
+    with pytest.raises(ValueError, match=r"--whip|--whep"):
         arguments.options(parse(*words))
 
 
