@@ -16,6 +16,10 @@ TEST_TOOLS := chromium:chromium ffmpeg:ffmpeg ip:iproute2 turnserver:coturn
 # Arguments for the command that a target runs: make run ARGS='-c live777.toml'
 ARGS ?=
 
+# How many processes run the tests that need no machine for themselves. More than there are
+# processors: many wait most of their time.
+JOBS ?= 3
+
 # $(call apt,packages): install them, as root or by sudo. An update that fails (no network,
 # one mirror down) is no reason not to try with the lists that are there. Debian starts what
 # serves as soon as it is installed; coturn would relay for everybody.
@@ -41,8 +45,20 @@ setup: $(VENV)/.warm ## put the command at .venv/bin/live777py
 run: setup ## serve
 	@exec $(BIN)/live777py $(ARGS)
 
+# All of them in two runs: in several processes at once, then one by one with the browser, which
+# takes whatever processors there are. With arguments it is one run of one process.
+PYTEST = $(BIN)/python -X dev -m pytest
+MANY = --tx '$(JOBS)*popen//python=$(BIN)/python -X dev' --dist load --maxschedchunk 2
+
 test: setup tools $(VENV)/.dev ## install what tests need, and run them
-	$(BIN)/python -X dev -m pytest $(ARGS)
+ifeq ($(strip $(ARGS)),)
+	@status=0; set -x; \
+	$(PYTEST) -m 'not browser' $(MANY) || status=1; \
+	$(PYTEST) -m browser || status=1; \
+	exit $$status
+else
+	$(PYTEST) $(ARGS)
+endif
 
 lint: $(VENV)/.dev ## check format, style, types and spelling
 	$(BIN)/ruff format --check $(CHECKED)

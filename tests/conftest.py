@@ -13,6 +13,19 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Of several processes none shall begin with what takes minutes when the others have ended."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_time_allowed, reverse=True)
+
+
+def _time_allowed(item: pytest.Item) -> float:
+    mark = item.get_closest_marker("timeout")
+    return float(mark.args[0]) if mark else 0.0
+
+
 @pytest.fixture(autouse=True)
 def no_blocking_calls() -> Iterator[None]:
     """A call in live777py that blocks the event loop fails the test that made it."""

@@ -78,7 +78,7 @@ async def test_a_signal_says_goodbye_to_every_peer_and_exits_with_0(
                 await asyncio.sleep(0.01)
             await viewer.until(lambda: viewer.rtp)
             child.send_signal(number)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await publisher.closed.wait()
                 await viewer.closed.wait()
                 assert await child.wait() == 0

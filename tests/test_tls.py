@@ -48,7 +48,7 @@ async def test_a_renewed_certificate_is_used_without_a_restart(
     cert, key = files
     async with running(http={"tls_cert": str(cert), "tls_key": str(key)}) as server:
         write_certificate(cert, key, "second")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while True:
                 async with trusting(cert) as http:
                     try:
@@ -69,7 +69,7 @@ async def test_a_renewal_can_be_asked_for(
         assert server.server.has_certificate
         write_certificate(cert, key, "second")
         server.server.renew_certificate()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while "anew" not in caplog.text:  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.01)
         async with trusting(cert) as http, http.get(f"{server.url}/") as response:

@@ -130,7 +130,7 @@ class Calls:
     async def one(self) -> None:
         """Wait for a call from now on."""
         self._changed.clear()
-        await asyncio.wait_for(self._changed.wait(), 10)
+        await asyncio.wait_for(self._changed.wait(), 20)
 
 
 @asynccontextmanager

@@ -60,7 +60,7 @@ async def test_a_reader_that_does_not_read_is_dropped(
     runner, url = await serve(handler)
     try:
         async with ClientSession(read_bufsize=1024) as http, http.get(url):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 await dropped.wait()
     finally:
         await runner.cleanup()
@@ -84,7 +84,7 @@ async def test_a_reader_that_left_before_the_first_byte_is_gone() -> None:
     try:
         _, writer = await asyncio.open_connection(*runner.addresses[0][:2])
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             await asked.wait()
             writer.transport.abort()
             await gone.wait()

@@ -46,7 +46,7 @@ async def asking(
 ) -> AsyncIterator[tuple[AdmissionWebhook, Receiver]]:
     """A webhook, and the receiver that it asks."""
     async with receiving(answer) as receiver:
-        config = Admission(url=receiver.url, **keys)
+        config = Admission(url=receiver.url, **{"timeout": 20, **keys})
         async with AdmissionWebhook(config) as admission:
             yield admission, receiver
 

@@ -12,7 +12,7 @@ from live777py.clients.complaints import Complaints
 
 
 async def until_quiet(complaining: Complaints) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while complaining._timer is not None:  # noqa: ASYNC110 - nobody is told
             await asyncio.sleep(0.001)
 

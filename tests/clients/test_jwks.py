@@ -215,7 +215,7 @@ async def test_keys_are_fetched_again_in_the_background(
 
     keys = PublishedKeys(fetch, "a test")
     task = asyncio.create_task(keys.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await reached.wait()
     task.cancel()
     assert (await keys.find("r", "RS256")).key_id == "r"

@@ -34,7 +34,7 @@ from tests.support.receiver import (
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "webhooks.md"
 
 
-async def post(url: str, *, secret: str = "", timeout: float = 5.0) -> Reply:
+async def post(url: str, *, secret: str = "", timeout: float = 20.0) -> Reply:
     async with posting.client() as http:
         return await posting.post(http, url, b"{}", secret=secret, timeout=timeout)
 
@@ -139,13 +139,15 @@ async def test_a_page_for_people_is_not_quoted() -> None:
         ("soon", 0, 0),
         ("-3", 0, 0),
         ("9" * 12, 0, 0),
-        (formatdate(time.time() + 3600, usegmt=True), 3000, 3600),
+        ("in an hour", 3000, 3600),
         (formatdate(0, usegmt=True), 0, 0),
     ],
 )
 async def test_retry_after_is_seconds_or_a_date(
     value: str, low: float, high: float
 ) -> None:
+    if value == "in an hour":
+        value = formatdate(time.time() + 3600, usegmt=True)
     async with receiving(answers(429, headers={"Retry-After": value})) as receiver:
         assert low <= (await post(receiver.url)).retry_after <= high
 

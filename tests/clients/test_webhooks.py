@@ -70,7 +70,7 @@ def numbers(receiver: Receiver) -> list[int]:
 
 
 async def until_counted(told: Webhooks, **counts: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while counts.items() - told.counters().items():  # noqa: ASYNC110 - counters
             await asyncio.sleep(0.001)
 

@@ -21,7 +21,7 @@ async def test_what_is_published_is_watched_until_it_vanishes() -> None:
                 url = f"{server.url}/{side}/cam"
                 sessions.append(await client.post(url, await peer.offer()))
                 await peer.connect(sessions[-1].answer)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 while viewer.packets < 10:  # noqa: ASYNC110 - a counter
                     await asyncio.sleep(0.01)
                 await publisher.vanish()

@@ -25,7 +25,7 @@ from live777py.errors import (
     ShuttingDown,
     StreamNotFound,
 )
-from tests.core.fakes import FakeMedia, FakePeer, settle
+from tests.core.fakes import FakeMedia, FakePeer, caught, settle
 from tests.core.wishing import connect, live, only, only_stream, peer_of, until
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -41,6 +41,13 @@ def refuse(
 ) -> None:
     """Have an origin refuse a stream."""
     media.servers.refusals[f"{origin}/whep/{stream}"] = error
+
+
+def told(node: Live) -> list[str]:
+    """The types of the node's events from now on."""
+    types: list[str] = []
+    node.events.listen(lambda event: types.append(event.type.value))
+    return types
 
 
 def asked(media: FakeMedia) -> list[str]:
@@ -200,6 +207,59 @@ async def test_a_viewer_whose_offer_is_bad_leaves_nothing() -> None:
             await until(lambda node=node: not node.streams())  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("policy", [REFUSING, Policy(), Policy(create_on_watch=False)])
+async def test_nobody_is_asked_for_a_viewer_whose_offer_cannot_be_used(
+    policy: Policy,
+) -> None:
+    async with live(policy, A) as (node, media):
+        events = told(node)
+        media.bad_offers.add("a bad offer")
+        with pytest.raises(InvalidOffer):
+            await node.subscribe("cam", "a bad offer")
+        assert (node.streams(), node.cascades()) == ([], [])
+    assert (events, asked(media)) == ([], [])
+
+
+async def test_a_stream_is_told_of_once_an_origin_has_it() -> None:
+    async with live(REFUSING, A, B) as (node, media):
+        events = told(node)
+        for origin in (A, B):
+            refuse(media, origin, MISSING)
+        storm = (caught(node.subscribe("cam", "an offer")) for _ in range(5))
+        assert {type(error) for error in await asyncio.gather(*storm)} == {NotAtOrigin}
+        await until(lambda: not node.streams())
+        assert not events
+        refuse(media, A, MISSING, "other")
+        viewer = await node.subscribe("other", "an offer")
+        assert events == ["streamUp"]
+        # The first was to be one at A, the last is the viewer's.
+        media.relays["other"].peers[1].connect()
+        await until(lambda: "publishUp" in events)
+        await node.end_session("other", viewer.session)
+        await until(lambda: not node.streams())
+        assert events[1:] == [
+            "publishUp",
+            "sessionFailed",
+            "publishDown",
+            "streamDown",
+        ]
+
+
+async def test_a_stream_is_told_of_once_somebody_publishes_what_is_being_sought() -> (
+    None
+):
+    async with live(REFUSING, A) as (node, media):
+        events = told(node)
+        media.servers.may_answer.clear()
+        seeking = asyncio.create_task(caught(node.subscribe("cam", "an offer")))
+        await until(lambda: asked(media))
+        assert not events
+        await node.publish("cam", "an offer")
+        assert events == ["streamUp"]
+        media.servers.may_answer.set()
+        await seeking
+
+
 async def test_viewers_who_wait_are_tried_for_until_the_stream_is_there() -> None:
     async with live(None, A, B) as (node, media):
         refuse(media, A, MISSING)
@@ -290,7 +350,7 @@ async def test_a_viewer_is_kept_waiting_for_nothing_but_that(
 ) -> None:
     monkeypatch.setattr(wish, "Backoff", lambda **_: Backoff(60, 60))
     monkeypatch.setattr(wish, "HOLD", 60.0)
-    async with live(None, A) as (node, media), asyncio.timeout(5):
+    async with live(None, A) as (node, media), asyncio.timeout(20):
         refuse(media, A, MISSING)
         # It is not there.
         viewer = await node.subscribe("cam", "an offer")
@@ -302,7 +362,7 @@ async def test_a_viewer_is_kept_waiting_for_nothing_but_that(
         await node.delete_stream("other")
         await asking
     monkeypatch.setattr(wish, "HOLD", 0.02)
-    async with live(None, A) as (node, media), asyncio.timeout(5):
+    async with live(None, A) as (node, media), asyncio.timeout(20):
         # It waits there, where nobody publishes.
         await node.subscribe("cam", "an offer")
         [pull, _] = media.relays["cam"].peers

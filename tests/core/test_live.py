@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 
 import pytest
 
@@ -115,7 +114,7 @@ async def test_a_session_that_never_connects_ends_by_itself(
     media = FakeMedia()
     async with Live(media, Policy(connect_timeout=0.01)) as live:
         await live.publish("cam", "p")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while live.streams():  # noqa: ASYNC110 - nobody is told of the end
                 await asyncio.sleep(0.001)
         assert media.relays["cam"].peers[0].left
@@ -416,7 +415,7 @@ async def test_a_stream_ends_when_its_publisher_has_been_gone_for_so_long() -> N
         await live.end_session("cam", publisher.session)
         # Not at once: a publisher that returns in time finds its viewers.
         assert live.stream("cam").publish.left_at > 0
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await ended.wait()
         assert live.streams() == []
 
@@ -438,7 +437,7 @@ async def test_a_stream_that_nobody_watches_ends_with_its_publisher() -> None:
     async with Live(FakeMedia(), policy) as live:
         publisher = await live.publish("cam", "p")
         ended = live.session("cam", publisher.session).ended
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await ended.wait()
         assert live.streams() == []
 
@@ -450,7 +449,7 @@ async def test_a_provisioned_stream_only_loses_its_sessions_when_its_time_is_ove
         live.provision("cam", StreamPolicy(delete_unwatched=0.02))
         publisher = await live.publish("cam", "p")
         ended = live.session("cam", publisher.session).ended
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await ended.wait()
         assert [s.name for s in live.streams()] == ["cam"]
 
@@ -473,7 +472,7 @@ async def test_a_publisher_of_a_provisioned_stream_has_the_whole_time_to_be_watc
             long_after(stream)
             publisher = await live.publish("cam", "p")
             assert stream.deadline is not None
-            assert stream.deadline > time.monotonic()
+            assert stream.deadline > asyncio.get_running_loop().time()
             await live.end_session("cam", publisher.session)
         assert stream.timer is None
 
@@ -488,7 +487,7 @@ async def test_a_viewer_of_a_provisioned_stream_pays_for_no_publisher_of_long_ag
         viewer = await live.subscribe("cam", "v")
         ended = live.session("cam", viewer.session).ended
         await live.end_session("cam", publisher.session)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await ended.wait()
         long_after(stream)
         await live.subscribe("cam", "v")

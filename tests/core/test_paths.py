@@ -31,7 +31,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def until(condition: Callable[[], Awaitable[object]]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not await condition():  # noqa: ASYNC110 - the fakes tell nobody
             await asyncio.sleep(0.001)
 
@@ -153,7 +153,7 @@ async def test_of_pulls_in_a_ring_at_the_same_time_one_ends(names: str) -> None:
 
         # What is still on its way may end another; then it stays, however often one tries again.
         in_a_row = 0
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while in_a_row < 20:
                 await asyncio.sleep(0.002)
                 in_a_row = in_a_row + 1 if is_resolved() else 0

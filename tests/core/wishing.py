@@ -32,7 +32,7 @@ def peer_of(media: FakeMedia, stream: str = "cam") -> FakeRemotePeer:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for what the fakes tell nobody."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 

@@ -136,7 +136,7 @@ async def test_what_is_hardly_http_is_refused_in_peace(
         for name, (request, _) in RAW.items():
             reader, writer = await asyncio.open_connection(where.hostname, where.port)
             writer.write(request)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 line = await reader.readline()
             writer.close()
             answers[name] = int(line.split()[1])

@@ -111,6 +111,7 @@ def test_wrong_usage_is_status_2(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)
 async def test_ctrl_c_ends_the_sessions_and_shows_what_there_is() -> None:
     async with running() as server:
         process = await asyncio.create_subprocess_exec(
@@ -118,9 +119,9 @@ async def test_ctrl_c_ends_the_sessions_and_shows_what_there_is() -> None:
             *("--whip", f"{server.url}/whip/cam", "--whep", f"{server.url}/whep/cam"),
             stdout=asyncio.subprocess.PIPE,
         )
-        await asyncio.wait_for(_published(server.streams), 20)
+        await asyncio.wait_for(_published(server.streams), 60)
         process.send_signal(signal.SIGINT)
-        output, _ = await asyncio.wait_for(process.communicate(), 15)
+        output, _ = await asyncio.wait_for(process.communicate(), 20)
         assert process.returncode == 130
         assert json.loads(output)["interrupted"] is True
         assert await server.streams() == []

@@ -38,7 +38,7 @@ class Notes:
         self.arrivals.append(batch.arrival(index))
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(self.data) < count:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.005)
 

@@ -55,18 +55,24 @@ def test_an_idle_turn_waits_and_is_woken_by_a_command() -> None:
         assert time.monotonic() - began > 0.015
         r.plane.add_track()
         r.plane.remove_track(next(iter(r.plane._tracks)))
-        r.plane.turn(5000)
-        assert time.monotonic() - began < 4
+        r.plane.turn(25_000)
+        assert time.monotonic() - began < 20
 
 
 def test_what_follows_within_the_rest_is_in_the_same_batch() -> None:
     with rig(dataclasses.replace(SMALL, coalesce=0.5)) as r:
         publisher, _, _ = r.stream()
-        publisher.send(rtp(1))
-        late = threading.Timer(0.05, publisher.send, [rtp(2)])
-        late.start()
-        assert r.plane.turn(5000) == 2
-        late.join()
+        for _ in range(5):
+            publisher.send(rtp(1))
+            late = threading.Timer(0.05, publisher.send, [rtp(2)])
+            late.start()
+            received = r.plane.turn(5000)
+            late.join()
+            if received == 2:
+                return
+            # This process stood still for longer than the rest is.
+            r.turn()
+        raise AssertionError("what follows never comes with the first")
 
 
 def test_there_is_no_rest_after_a_full_batch() -> None:

@@ -9,7 +9,7 @@ from .support import Rig, Rtp, rig, rtp
 
 
 def _later(r: Rig, seconds: float) -> None:
-    """As if the latest packet of track 0 had come so much earlier."""
+    """As if the latest packet of track 0 had come so much earlier, or later if it is negative."""
     r.plane._state.tracks[0].last_arrival -= int(seconds * 1e9)
 
 
@@ -20,6 +20,7 @@ def _numbers(packets: list[Rtp]) -> list[int]:
 def test_a_new_ssrc_takes_over_after_a_silence() -> None:
     with rig() as r:
         publisher, _, (viewer,) = r.stream()
+        began = time.monotonic()
         publisher.publish(rtp(100, 1000, ssrc=1))
         publisher.publish(rtp(9, 9, ssrc=2))
         r.turn()
@@ -28,12 +29,15 @@ def test_a_new_ssrc_takes_over_after_a_silence() -> None:
         publisher.publish(rtp(7000, 1 << 31, ssrc=2))
         publisher.publish(rtp(7001, (1 << 31) + 3000, ssrc=2))
         r.turn()
+        # What this test needs for itself is no silence, however long it is.
+        passed = int((time.monotonic() - began) * 90_000) + 1
+        _later(r, -3600)
         publisher.publish(rtp(101, 1001, ssrc=1))
         r.turn()
         assert r["foreign_ssrc"] == 2
         first, second, third = viewer.packets()
         assert _numbers([first, second, third]) == [1, 2, 3]
-        assert 45_000 <= second.timestamp - first.timestamp < 54_000
+        assert 0 <= second.timestamp - first.timestamp - 45_000 <= passed
         assert third.timestamp - second.timestamp == 3000
         stats = r.plane.track_stats(TrackId(0))
         assert (stats.ssrc, stats.received, stats.packets) == (2, 2, 3)
@@ -155,15 +159,19 @@ def test_jitter_is_that_of_rfc_3550() -> None:
         assert r.plane.track_stats(TrackId(0)).jitter == 100
 
 
-def test_a_steady_stream_has_little_jitter() -> None:
+def test_jitter_follows_the_times_of_arrival() -> None:
     with rig() as r:
         publisher, _, _ = r.stream()
-        begin = time.monotonic()
+        track = r.plane._state.tracks[0]
+        expected, before = 0, 0
         for n in range(20):
-            publisher.publish(rtp(n, int((time.monotonic() - begin) * 90_000)))
+            publisher.publish(rtp(n, 1800 * n))
             r.turn()
-            time.sleep(0.001)
-        assert r.plane.track_stats(TrackId(0)).jitter < 900
+            transit = ticks(int(track.last_arrival), 90_000) - 1800 * n
+            if n > 0:
+                expected += abs(transit - before) - ((expected + 8) >> 4)
+            before = transit
+        assert r.plane.track_stats(TrackId(0)).jitter == expected >> 4
 
 
 def test_ticks_do_not_overflow() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 from .support import SMALL, Endpoint, Rig, rig, rtp
 
@@ -15,6 +16,11 @@ def _early(r: Rig) -> tuple[Endpoint, Endpoint]:
     return publisher, viewer
 
 
+def _lasting(r: Rig) -> None:
+    """As if what is parked had come just now, and for as long as a test may take."""
+    r.plane._state.parking.rows["arrived"] = time.monotonic_ns() + 3600 * 10**9
+
+
 def test_media_that_outruns_the_keys_is_played_when_they_come() -> None:
     with rig() as r:
         publisher, viewer = _early(r)
@@ -23,6 +29,7 @@ def test_media_that_outruns_the_keys_is_played_when_they_come() -> None:
         r.turn()
         assert r["parked"] == 100
         assert viewer.datagrams() == []
+        _lasting(r)
         r.plane.set_keys(publisher.peer, publisher.keys)
         r.turn()
         publisher.publish(rtp(100))
@@ -37,6 +44,7 @@ def test_one_peer_parks_256_packets_at_most() -> None:
         for n in range(300):
             publisher.publish(rtp(n))
             r.turn()
+            _lasting(r)
         assert r["parked"] == 256
         assert r["parked_dropped"] == 44
         r.plane.set_keys(publisher.peer, publisher.keys)
@@ -52,6 +60,7 @@ def test_after_a_second_parked_packets_are_of_no_use() -> None:
         r.plane._state.parking.rows["arrived"] -= 1_100_000_000
         publisher.publish(rtp(2))
         r.turn()
+        _lasting(r)
         r.plane.set_keys(publisher.peer, publisher.keys)
         r.turn()
         assert len(viewer.packets()) == 1
@@ -79,6 +88,7 @@ def test_the_pool_is_shared_and_bounded_and_comes_back() -> None:
             other.publish(rtp(n))
             publisher.publish(rtp(n))
             r.turn()
+            _lasting(r)
         assert r["parked"] == 64
         assert r["parked_dropped"] == 16
         r.plane.remove_peer(other.peer)
@@ -93,6 +103,7 @@ def test_the_pool_is_shared_and_bounded_and_comes_back() -> None:
         for n in range(64):
             late.publish(rtp(n))
             r.turn()
+            _lasting(r)
         assert r["parked"] == 128
         assert int(r.plane._state.peers["parked"].sum()) == 64
 

@@ -152,7 +152,7 @@ async def test_taps_are_fed_in_the_event_loop_where_threads_are_unwanted() -> No
         # More than a batch: the loop must wake itself.
         r.plane.inject(source, [rtp(n, n) for n in range(150)])
         got: list[bytes] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while len(got) < 150:
                 await woken.wait()
                 woken.clear()

@@ -212,7 +212,7 @@ async def test_of_several_ways_to_a_full_agent_one_is_nominated() -> None:
             rtcp_rsize=True,
             media=(),
         )
-        async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             group.create_task(other.connect())
             group.create_task(ice.start(answer))
         local = ice.pair.local_candidate

@@ -580,7 +580,7 @@ class TestRealClients:
     ) -> None:
         with serving("127.0.0.1") as server:
             async with client(server, monkeypatch, controlling=False) as connection:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(20):
                     await connection.connect()
                 assert connection.ice_controlling
                 assert server.agent.refused == 1

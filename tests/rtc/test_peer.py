@@ -38,7 +38,7 @@ def peer(plane: FakePlane) -> Viewer:
 async def until_ended(
     caplog: pytest.LogCaptureFixture, condition: Callable[[str], bool]
 ) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not condition(caplog.text):  # noqa: ASYNC110 - the log has no event
             await asyncio.sleep(0.01)
 
@@ -218,7 +218,7 @@ async def test_ending_a_session_says_goodbye_to_its_client() -> None:
         RtpClient.publisher(whip(server), video(VP8)) as publisher,
     ):
         assert await publisher.signalling.delete() == 204
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await publisher.closed.wait()
         assert await server.streams() == []
 

@@ -23,7 +23,7 @@ class Sent(list[bytes]):
         self.more.set()
 
     async def has(self, count: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(self) < count:
                 self.more.clear()
                 await self.more.wait()
@@ -84,7 +84,7 @@ async def test_silence_is_not_filled_with_media(
     sent = Sent()
     with bridge(sent) as made:
         made.socket.send(b"lost")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not made.dropped:  # noqa: ASYNC110 - counted, not told
                 await asyncio.sleep(0.005)
         monkeypatch.undo()

@@ -230,7 +230,7 @@ async def test_a_viewer_that_cannot_follow_to_another_codec_is_told_goodbye(
         RtpClient.viewer(whep(server), video(VP8)) as viewer,
         RtpClient.publisher(whip(server), video(codec, ssrc=SSRC)),
     ):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await viewer.closed.wait()
 
 
@@ -242,7 +242,7 @@ async def test_a_profile_that_was_only_offered_ends_nobody_until_it_is_seen() ->
         RtpClient.publisher(whip(server), video(high10, ssrc=SSRC)) as publisher,
     ):
         # The first tells the profile, and with it the payload type of all that follow.
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             for sequence in range(1, 1000):
                 await publisher.send_rtp(sps_packet(sequence))
                 await asyncio.sleep(0.01)
@@ -261,7 +261,7 @@ async def test_a_profile_of_vp9_is_believed_when_it_is_seen() -> None:
         RtpClient.publisher(whip(server), video(third, ssrc=SSRC)) as publisher,
     ):
         stream = media.RtpStream(96, SSRC, Format.VP9)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             for number in range(1000):
                 await publisher.send_rtp(*stream.packets(picture.data, 3000 * number))
                 await asyncio.sleep(0.01)
@@ -315,7 +315,7 @@ async def test_a_report_on_a_kind_that_is_not_sent_does_no_harm() -> None:
             for ssrc, lost in ((picture, 5), (sound, 3))
         ]
         await viewer.send_rtcp(ReceiverReport(1, tuple(reports)))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while True:
                 (stream,) = await server.streams()
                 lost = [s["stats"]["lost"] for s in stream["subscribe"]["sessions"]]
@@ -341,7 +341,7 @@ async def test_what_a_viewer_lacks_is_sent_again(has_rtx: bool) -> None:
         if not has_rtx:
             # SRTP drops what came already, at the client.
             plane = server.server._engine._resources.plane
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while not plane.counters()["retransmitted"]:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             return

@@ -40,7 +40,7 @@ async def test_it_looks_again_and_again_until_it_is_left() -> None:
         looks.release()
         return counters()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         with Watch(read, interval=0.001):
             await looks.acquire()
             await looks.acquire()

@@ -64,7 +64,7 @@ class CountingViewer:
         self._remote: tuple[str, int] = ("", 0)
         self._socket: socket.socket
 
-    async def join(self, loop: ViewerLoop, *, timeout: float = 10.0) -> None:
+    async def join(self, loop: ViewerLoop, *, timeout: float = 20.0) -> None:
         """Connect, then let `loop` read the socket.
 
         Raises:
@@ -94,7 +94,7 @@ class CountingViewer:
             self._protocol = None
         await (self.client.aclose() if delete else self.client.vanish())
 
-    async def until_packets(self, count: int, timeout: float = 5.0) -> None:
+    async def until_packets(self, count: int, timeout: float = 20.0) -> None:
         """Wait until so many RTP packets have come, by looking now and then.
 
         Raises:

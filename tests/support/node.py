@@ -21,7 +21,7 @@ PICTURE = media.encode(Format.VP8, frames=1)[0].data
 
 
 async def until(
-    condition: Callable[[], Awaitable[object]], timeout: float = 10.0
+    condition: Callable[[], Awaitable[object]], timeout: float = 20.0
 ) -> None:
     """Wait until something is true of a server, which tells nobody."""
     async with asyncio.timeout(timeout):

@@ -17,7 +17,7 @@ from aiortc.codecs import get_capabilities
 from tests.support.loopback import loopback_only
 from tests.support.signalling import Signalling
 
-CONNECT_TIMEOUT = 10.0
+CONNECT_TIMEOUT = 20.0
 
 
 class AiortcClient:

@@ -78,7 +78,7 @@ class Receiver:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until something is true of what came."""
-        async with asyncio.timeout(10), self.arrival:
+        async with asyncio.timeout(20), self.arrival:
             await self.arrival.wait_for(lambda: bool(condition()))
 
     @property

@@ -145,7 +145,7 @@ class RtpClient:
         self.answer_text = await self.signalling.post(self._edit_offer(offer))
         self.answer = parse_answer(self.answer_text)
 
-    async def connect(self, timeout: float = 5.0) -> None:
+    async def connect(self, timeout: float = 20.0) -> None:
         """Do ICE and DTLS with what the answer says.
 
         Raises:
@@ -261,7 +261,7 @@ class RtpClient:
         return [packet for packet in self.rtcp if isinstance(packet, types)]
 
     async def until(
-        self, condition: Callable[[], object], timeout: float = 5.0
+        self, condition: Callable[[], object], timeout: float = 20.0
     ) -> None:
         """Wait until `condition()` is true; it is looked at after every packet.
 

@@ -46,7 +46,7 @@ class RunningServer:
             found: list[dict[str, Any]] = await response.json()
             return found
 
-    async def until_published(self, name: str, timeout: float = 5.0) -> None:
+    async def until_published(self, name: str, timeout: float = 20.0) -> None:
         """Wait until somebody who publishes `name` is connected, by the server's account."""
         async with asyncio.timeout(timeout):
             while not any(  # noqa: ASYNC110 - the server tells nobody

@@ -96,7 +96,7 @@ async def test_a_client_notices_when_the_server_ends_its_session() -> None:
         RtpClient.viewer(f"{server.url}/whep/cam", video()) as viewer,
     ):
         assert await viewer.signalling.delete() == 204
-        await asyncio.wait_for(viewer.closed.wait(), 5)
+        await asyncio.wait_for(viewer.closed.wait(), 20)
 
 
 async def test_counting_viewers_count_what_was_published() -> None:
@@ -120,6 +120,6 @@ async def test_counting_viewers_count_what_was_published() -> None:
             assert viewer.connected <= viewer.first_packet <= viewer.first_picture
         # DTLS still reaches aioice: the server's goodbye is heard.
         assert await viewers[0].client.signalling.delete() == 204
-        await asyncio.wait_for(viewers[0].client.closed.wait(), 5)
+        await asyncio.wait_for(viewers[0].client.closed.wait(), 20)
         for viewer in viewers:
             await viewer.leave(loop, delete=viewer is viewers[1])

@@ -77,7 +77,7 @@ class WhepClient(AiortcClient):
         )
 
     async def until(
-        self, condition: Callable[[], object], timeout: float = 10.0
+        self, condition: Callable[[], object], timeout: float = 20.0
     ) -> None:
         """Wait until `condition()` is true; it is looked at after every frame.
 

@@ -29,7 +29,7 @@ async def scrape(server: RunningServer) -> Samples:
 
 async def until(server: RunningServer, condition: Callable[[Samples], bool]) -> Samples:
     """Scrape until the page says so."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while True:
             got = await scrape(server)
             if condition(got):
