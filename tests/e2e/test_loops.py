@@ -272,7 +272,7 @@ async def test_edges_whose_origins_are_one_another_say_that_there_is_nothing(
         ]
         for at in edges:
             # Who waits for one another would do so for ten seconds.
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(9):
                 status, _ = await watch(at)
                 assert status == 404
 
