@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from live777py.core import wish
+from live777py.fleet import ports
 from live777py.protocol import rtp
 from tests.api.native.support import SDP, WHEP_OFFER
 from tests.support import media
@@ -217,9 +218,7 @@ async def test_any_name_finds_its_way() -> None:
 
 
 async def test_edges_of_one_another_do_not_wait_for_one_another() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        listen = f"127.0.0.1:{probe.getsockname()[1]}"
+    listen = f"127.0.0.1:{next(ports.free())}"
     strategy = {"idle_whep": "refuse"}
     async with edge(f"http://{listen}", refuses=True) as one:
         settings = {"origins": [one.url]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shutil
 import socket
@@ -15,6 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from aioice import stun
+
+from live777py.fleet.ports import free
 
 LISTENING = "127.0.0.1"
 
@@ -59,7 +60,7 @@ async def turn_server() -> AsyncIterator[TurnServer]:
     if executable is None:
         raise RuntimeError("there is no coturn: `make test` installs it")
     with TemporaryDirectory() as folder:
-        port = _free_port()
+        port = next(free(LISTENING))
         log = Path(folder) / "log"
         process = await asyncio.create_subprocess_exec(
             executable,
@@ -84,19 +85,6 @@ async def turn_server() -> AsyncIterator[TurnServer]:
         finally:
             process.kill()
             await process.wait()
-
-
-def _free_port() -> int:
-    """A port that is free for UDP and for TCP."""
-    while True:
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
-        ):
-            udp.bind((LISTENING, 0))
-            with contextlib.suppress(OSError):
-                tcp.bind(udp.getsockname())
-                return int(udp.getsockname()[1])
 
 
 async def _answered(port: int) -> None:
