@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self
@@ -173,6 +174,10 @@ class RtpClient:
             await self._dtls.start(RTCDtlsParameters(fingerprints=fingerprints))
         if self._dtls.state != "connected":
             raise ConnectionError("the DTLS handshake failed")
+        # Room for what comes while this process stands still.
+        transport = self.pair_protocol.transport
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
 
     def _state_changed(self) -> None:
         if self._dtls.state == "closed" and not self._has_left:
