@@ -113,7 +113,7 @@ async def _keep_sending(publisher: RtpClient) -> None:
 
 @pytest.mark.timeout(150)
 async def test_viewers_that_vanish_leave_no_task_descriptor_or_entry() -> None:
-    async with running(webrtc={"idle_timeout": 1.0, "connect_timeout": 2.0}) as server:
+    async with running(webrtc={"idle_timeout": 1.0, "connect_timeout": 5.0}) as server:
         engine = server.server._engine
         shared = engine._resources
         async with RtpClient.publisher(

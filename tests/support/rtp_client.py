@@ -185,9 +185,13 @@ class RtpClient:
 
     async def aclose(self) -> None:
         """DELETE the session, then close; does nothing a second time."""
-        if not self._has_left:
+        if self._has_left:
+            return
+        try:
             if self.signalling.location is not None and not self.closed.is_set():
                 await self.signalling.delete()
+        finally:
+            # Whoever is cancelled meanwhile leaves no socket behind.
             await self._close(goodbye=True)
 
     async def vanish(self) -> None:
@@ -200,9 +204,11 @@ class RtpClient:
         self._has_left = True
         if not goodbye:
             self._dtls._ssl = None
-        await self._dtls.stop()
-        await self._ice.stop()
-        await self._ice._connection.close()
+        try:
+            await self._dtls.stop()
+            await self._ice.stop()
+        finally:
+            await self._ice._connection.close()
 
     # Media.
 
