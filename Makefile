@@ -77,7 +77,7 @@ bench: setup ## measure what forwarding costs on this machine
 	$(BIN)/python -m bench $(PEER) $(ARGS)
 
 # The second run has every index checked, and needs a compilation of its own.
-fuzz: setup $(VENV)/.dev ## 20,000 odd requests, and a million malformed datagrams, twice
+fuzz: setup $(VENV)/.dev ## 25,000 odd requests, and a million malformed datagrams, twice
 	$(BIN)/python -m tests.e2e.storms $(if $(filter --seed,$(firstword $(ARGS))),$(ARGS))
 	$(BIN)/python -m tests.relay.fuzz $(ARGS)
 	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m tests.relay.fuzz $(ARGS)

@@ -30,10 +30,12 @@ from pydantic import (
 from live777py.errors import ConfigError
 from live777py.notation import (
     Announced,
+    IpNetwork,
     Listen,
     parse_announced,
     parse_duration,
     parse_listen,
+    parse_network,
     parse_remote,
     parse_size,
 )
@@ -169,6 +171,7 @@ Bytes = Annotated[int, BeforeValidator(parse_size)]
 ListenAddress = Annotated[Listen, BeforeValidator(parse_listen)]
 LocalAddress = Annotated[Announced, BeforeValidator(parse_announced)]
 PublicAddress = Annotated[Announced, BeforeValidator(_parse_public)]
+Network = Annotated[IpNetwork, BeforeValidator(parse_network)]
 Origin = Annotated[str, BeforeValidator(_parse_origin)]
 Origins = Annotated[tuple[Origin, ...], BeforeValidator(_parse_origins)]
 JwksUrl = Annotated[str, BeforeValidator(_parse_url_or_none)]
@@ -235,6 +238,9 @@ class Http(Section):
 
     rate_limit: Annotated[Count, Field(ge=0, le=1_000_000)] = 100
     """POST, PATCH and DELETE requests a second from one address; more get 429; 0: any."""
+
+    trusted_proxies: tuple[Network, ...] = ()
+    """Proxies, such as "127.0.0.1" or "10.0.0.0/8", whose X-Forwarded-For or Forwarded counts."""
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> Self:

@@ -396,7 +396,7 @@ class Unavailable(LiveError):
 
 
 class AtCapacity(Unavailable):
-    """A configured bound is reached."""
+    """A bound is reached, of the configuration or of the system."""
 
     code = "at_capacity"
 

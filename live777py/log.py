@@ -123,7 +123,9 @@ def _mask(match: re.Match[str]) -> str:
 
 
 def _escape(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape").decode("ascii")
+    # Not by the codec of that name, whose module may be read only now: with too many files open
+    # it could not, and what is wrong would not be logged.
+    return repr(match[0])[1:-1]
 
 
 def _context(record: logging.LogRecord) -> Mapping[str, str]:

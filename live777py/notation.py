@@ -47,7 +47,8 @@ _MAX_URL = 2048
 _MAX_TOKEN = 8192
 _BEARER = "bearer "
 
-_IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,39 @@ def parse_announced(value: object, *, names: bool = False) -> Announced:
     raise ValueError(f"{_shown(value)} is not {expected}, with or without :port")
 
 
-def _reachable(address: _IpAddress) -> str:
+def parse_network(value: object) -> IpNetwork:
+    """A network such as "10.0.0.0/8" or "fd00::/8", or one address."""
+    if isinstance(value, IpNetwork):
+        return value
+    text = value.strip() if isinstance(value, str) else ""
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(
+            f"{_shown(value)} is not an IP address or network: "
+            'write "127.0.0.1", "10.0.0.0/8" or "fd00::/8"'
+        ) from None
+    if ipaddress.ip_interface(text).ip != network.network_address:
+        raise ValueError(
+            f'{_shown(value)} is one address in a network: write "{network}" for all of it'
+        )
+    return network
+
+
+def ip_of(text: str) -> IpAddress | None:
+    """The IP address of a text, with or without a port; None if it is none.
+
+    An IPv4 address that is mapped into IPv6 is itself, and a zone is left out.
+    """
+    address = _ip_address(text) or _ip_address(_split(text)[0])
+    if not isinstance(address, ipaddress.IPv6Address):
+        return address
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return ipaddress.IPv6Address(int(address))
+
+
+def _reachable(address: IpAddress) -> str:
     if address.is_unspecified:
         raise ValueError(
             f"{address} stands for all addresses: name one that peers reach"
@@ -192,7 +225,7 @@ def _split(text: str) -> tuple[str, int | None]:
     return (match["v6"], port) if ":" in match["v6"] else ("", None)
 
 
-def _ip_address(text: str) -> _IpAddress | None:
+def _ip_address(text: str) -> IpAddress | None:
     try:
         return ipaddress.ip_address(text.strip())
     except ValueError:

@@ -320,8 +320,12 @@ async def _front(config: Config, stack: AsyncExitStack, background: TaskScope) -
             audience=auth.audience,
             issuer=auth.issuer,
         )
+    http = config.http
     return Front.of(
-        verifier, rate_limit=config.http.rate_limit, cors=CrossOrigin(config.http.cors)
+        verifier,
+        rate_limit=http.rate_limit,
+        cors=CrossOrigin(http.cors),
+        proxies=http.trusted_proxies,
     )
 
 
@@ -357,9 +361,13 @@ async def _published_keys(
 def _warn_of_strangers(config: Config) -> None:
     """Say once that everybody may do everything, where not only this machine can ask."""
     listen = config.http.listen
-    if config.auth.is_open and not ipaddress.ip_address(listen.host).is_loopback:
+    is_loopback = ipaddress.ip_address(listen.host).is_loopback
+    # A proxy on this machine is there for others.
+    reachable = not is_loopback or bool(config.http.trusted_proxies)
+    if config.auth.is_open and reachable:
         logger.warning(
             "no authentication: whoever reaches %s may publish, watch and end sessions. "
-            "Set [auth] tokens or secret, or listen on 127.0.0.1",
+            "Set [auth] tokens or secret%s",
             listen,
+            "" if is_loopback else ", or listen on 127.0.0.1",
         )

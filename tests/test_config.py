@@ -292,6 +292,8 @@ def test_cors_as_a_variable(text: str, origins: tuple[str, ...] | None) -> None:
         ('[http]\ncors = ["a.example"]', "http.cors.0: is not an origin"),
         ('[http]\ncors = ["https://a/"]', "http.cors.0: is not an origin"),
         ('[http]\ncors = ["https://*.a"]', "http.cors.0: is not an origin"),
+        ('[http]\ntrusted_proxies = ["x"]', 'http.trusted_proxies.0: "x" is not an IP'),
+        ('[http]\ntrusted_proxies = "::1"', "http.trusted_proxies: must be a list"),
         ("[http]\nrate_limit = -1", "http.rate_limit: must be at least 0"),
         ('[http]\ntls_cert = "a"', "http: tls_key is missing"),
         ('[http]\ntls_key = "a"', "http: tls_cert is missing"),

@@ -5,11 +5,16 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import live777py
 from live777py import log
 from live777py.log import Context, redact, session_logger
 
@@ -189,3 +194,25 @@ def test_other_extras_of_a_record_are_kept(
     Context(logger, stream="cam").error("hello", extra={"viewers": 3})
     [record] = caplog.records
     assert vars(record)["viewers"] == 3
+
+
+#: Logs a line with a control character when no file may be opened any more.
+STARVED = """
+import logging, resource
+from live777py import log
+log.setup("info", "text")
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+logging.getLogger("live777py").info("one\\ntwo \\x1b \\u2028")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
+def test_lines_are_logged_when_no_file_may_be_opened() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STARVED],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(live777py.__file__).parents[1])},
+    )
+    [line] = done.stderr.splitlines()
+    assert line.endswith(r"INFO live777py one\ntwo \x1b \u2028")

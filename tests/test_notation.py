@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from live777py.notation import (
     parse_announced,
     parse_duration,
     parse_listen,
+    parse_network,
     parse_size,
 )
 
@@ -163,6 +165,36 @@ def test_what_is_no_host_name_is_refused(text: str) -> None:
         parse_announced(text, names=True)
 
 
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        ("127.0.0.1", "127.0.0.1/32"),
+        (" 10.0.0.0/8 ", "10.0.0.0/8"),
+        ("10.0.0.0/255.0.0.0", "10.0.0.0/8"),
+        ("fd00::/8", "fd00::/8"),
+        ("::1", "::1/128"),
+    ],
+)
+def test_networks_are_read(text: str, network: str) -> None:
+    assert str(parse_network(text)) == network
+    assert parse_network(parse_network(text)) == parse_network(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("10.0.0.1/8", 'is one address in a network: write "10.0.0.0/8"'),
+        ("10.0.0.0/33", "is not an IP address or network"),
+        ("", "is not an IP address or network"),
+        ("proxy.example", "is not an IP address or network"),
+        (7, "is not an IP address or network"),
+    ],
+)
+def test_what_is_no_network_is_refused(value: object, reason: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        parse_network(value)
+
+
 def test_a_long_value_is_cut_in_the_message() -> None:
     with pytest.raises(ValueError, match=r"^.{1,200}$"):
         parse_duration("x" * 10_000)
@@ -176,7 +208,13 @@ def test_listen_addresses_are_written_as_they_are_read(host: object, port: int) 
 
 @given(st.text())
 def test_any_text_is_a_value_or_an_error(text: str) -> None:
-    for parse in (parse_announced, parse_duration, parse_listen, parse_size):
+    for parse in (
+        parse_announced,
+        parse_duration,
+        parse_listen,
+        parse_network,
+        parse_size,
+    ):
         with contextlib.suppress(ValueError):
             assert parse(str(parse(text))) == parse(text)
 

@@ -181,20 +181,26 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("host", "auth", "warned"),
+    ("host", "proxies", "auth", "warned"),
     [
-        ("127.0.0.1", {}, False),
-        ("[::1]", {}, False),
-        ("0.0.0.0", {}, True),
-        ("0.0.0.0", {"tokens": ["t"]}, False),
+        ("127.0.0.1", [], {}, False),
+        ("127.0.0.1", ["127.0.0.1"], {}, True),
+        ("[::1]", [], {}, False),
+        ("0.0.0.0", [], {}, True),
+        ("0.0.0.0", [], {"tokens": ["t"]}, False),
     ],
 )
 async def test_an_open_server_that_others_reach_says_so_once(
-    host: str, auth: dict[str, object], warned: bool, caplog: pytest.LogCaptureFixture
+    host: str,
+    proxies: list[str],
+    auth: dict[str, object],
+    warned: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     if host == "[::1]" and not socket.has_dualstack_ipv6():
         pytest.skip("this machine has no IPv6")
-    async with Server(config(http={"listen": f"{host}:0"}, auth=auth)):
+    http = {"listen": f"{host}:0", "trusted_proxies": proxies}
+    async with Server(config(http=http, auth=auth)):
         pass
     found = [line for line in warnings(caplog) if "no authentication" in line]
     assert len(found) == warned

@@ -21,6 +21,7 @@ from live777py.config import (
     EventName,
     IceServer,
     IceUrl,
+    Network,
     Origin,
     RemoteServer,
     Section,
@@ -283,6 +284,7 @@ def _list_type(annotation: object) -> str:
     return {
         EventName: "list of events",
         IceUrl: "list of URLs",
+        Network: "list of networks",
         Origin: "list of origins",
         RemoteServer: "list of URLs",
         StaticToken: "list of texts",

@@ -1,18 +1,18 @@
 """What stands before the handlers of every dialect, in its order.
 
-Outermost first: CORS, errors, preflights, rate limits, authentication, OPTIONS. So an error of
-any kind has its CORS headers, a flood costs no signature check, and a browser's preflight,
-which never has a token, needs none.
+Outermost first: CORS, whose request it is, errors, preflights, rate limits, authentication,
+OPTIONS. So an error of any kind has its CORS headers, a flood costs no signature check, and a
+browser's preflight, which never has a token, needs none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from live777py.api import errors
+from live777py.api import errors, expectations
 from live777py.api.auth import Authenticator, FailedAttempts, auth_middleware
 from live777py.api.cors import (
     CrossOrigin,
@@ -21,7 +21,9 @@ from live777py.api.cors import (
     options_middleware,
     preflight_middleware,
 )
+from live777py.api.forwarded import client_middleware
 from live777py.api.limits import RateLimiter, rate_middleware
+from live777py.notation import IpNetwork
 from live777py.tokens import Verifier
 
 
@@ -33,11 +35,13 @@ class Front:
         limiter: how often.
         authenticator: with which token.
         cors: from pages of which origins.
+        proxies: who hands on the requests of others.
     """
 
     limiter: RateLimiter
     authenticator: Authenticator
     cors: CrossOrigin = field(default_factory=CrossOrigin)
+    proxies: Sequence[IpNetwork] = ()
 
     @classmethod
     def of(
@@ -46,6 +50,7 @@ class Front:
         *,
         rate_limit: int = 0,
         cors: CrossOrigin | None = None,
+        proxies: Sequence[IpNetwork] = (),
     ) -> Front:
         """A front of its parts; without any, everybody may come in.
 
@@ -53,10 +58,11 @@ class Front:
             verifier: knows tokens; None: nobody needs one.
             rate_limit: requests a second of one address; 0: any number.
             cors: the origins; None: all.
+            proxies: whose word is taken for the client's address.
         """
         limiter = RateLimiter(rate_limit)
         authenticator = Authenticator(verifier, FailedAttempts(limiter))
-        return cls(limiter, authenticator, cors or CrossOrigin())
+        return cls(limiter, authenticator, cors or CrossOrigin(), proxies)
 
     def application(
         self,
@@ -76,6 +82,7 @@ class Front:
         """
         app = web.Application(
             middlewares=[
+                client_middleware(self.proxies),
                 errors.error_middleware(render, overrides),
                 preflight_middleware(self.cors, resource),
                 rate_middleware(self.limiter),
@@ -84,4 +91,5 @@ class Front:
             ]
         )
         self.cors.install(app)
+        expectations.install(app)
         return app

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from live777py.api.forwarded import client_address
+
 logger = logging.getLogger(__name__)
 
 #: Addresses that are remembered; the one that has been quiet for longest is forgotten.
@@ -100,7 +102,7 @@ class OncePerSecond:
 
 def address_of(request: web.Request) -> str:
     """The client's address as limits and the log take it: IPv6 by its /64."""
-    return client_network(request.remote or "")
+    return client_network(client_address(request))
 
 
 def client_network(address: str) -> str:

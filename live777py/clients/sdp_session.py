@@ -19,7 +19,7 @@ import aiohttp
 
 from live777py.aio.finish import finish
 from live777py.clients import posting
-from live777py.core.remote import shown
+from live777py.core.remote import hidden, secrets_in, shown
 from live777py.errors import Unavailable
 from live777py.protocol import sdpfrag
 from live777py.protocol.headers import VIA
@@ -71,7 +71,7 @@ class Refused(Unavailable):
         retry_after: float | None = None,
         via: str = "",
     ) -> None:
-        line = " ".join(body.split())[:200]
+        line = posting.printable(body)
         super().__init__(f"{shown(url)} answered {status}{f': {line}' if line else ''}")
         self.url = url
         self.status = status
@@ -139,6 +139,8 @@ class SdpClient:
             takes_offers: a server may answer 406 with an offer of its own (WHEP).
         """
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        #: What no text of a server's is to show.
+        self._secrets = {token} if token else set()
         self._timeout = timeout
         self._post_headers = dict(headers or {})
         self._takes_offers = takes_offers
@@ -177,6 +179,7 @@ class SdpClient:
             Unreachable: it did not answer at all, or in time.
         """
         outcome: SdpSession | Unavailable | None = None
+        self._secrets |= secrets_in(url)
 
         async def exchange() -> None:
             nonlocal outcome
@@ -196,6 +199,10 @@ class SdpClient:
             raise outcome or Unreachable(url, "the exchange was cancelled")
         return outcome
 
+    def hidden(self, text: str) -> str:
+        """A text of the server's without the token, and without what its URL has in its query."""
+        return hidden(text, self._secrets)
+
     async def answer(self, session: SdpSession, answer: str) -> None:
         """Answer an offer of the server's (draft-ietf-wish-whep-03 section 4.3.2).
 
@@ -210,7 +217,7 @@ class SdpClient:
             self._client.patch(url, data=answer.encode(), headers=headers) as response,
         ):
             if not response.ok:
-                raise await _refusal(response)
+                raise await self._refusal(response)
 
     async def delete(self, session: SdpSession) -> int | None:
         """End a session; returns the status, None if there was none: the session times out."""
@@ -324,8 +331,12 @@ class SdpClient:
             and response.content_type == SDP_TYPE
             and location is not None
         )
-        if response.status != 201 and not is_offer:
-            raise await _refusal(response)
+        # Some servers answer 200; what is no SDP then, is no session.
+        is_session = response.status == 201 or (
+            response.status == 200 and response.content_type == SDP_TYPE
+        )
+        if not is_session and not is_offer:
+            raise await self._refusal(response)
         made = SdpSession(
             url=None if location is None else _located(url, location),
             answer="",
@@ -336,33 +347,31 @@ class SdpClient:
             is_offer=is_offer,
         )
         try:
-            return replace(made, answer=await _sdp(response))
+            return replace(made, answer=await self._sdp(response))
         except BaseException:
             # Nobody else will know of the session.
             await finish(self._undo, made)
             raise
 
+    async def _refusal(self, response: aiohttp.ClientResponse) -> Refused:
+        text = self.hidden(await _text(response, MAX_ERROR_BYTES))
+        wanted = posting.retry_after(response.headers.get("Retry-After", ""))
+        via = response.headers.get(VIA, "")
+        return Refused(str(response.url), response.status, text, wanted or None, via)
+
+    async def _sdp(self, response: aiohttp.ClientResponse) -> str:
+        url, status = str(response.url), response.status
+        text = await _text(response, MAX_SDP_BYTES + 1)
+        if len(text.encode()) > MAX_SDP_BYTES:
+            raise Refused(url, status, f"an answer of more than {MAX_SDP_BYTES} bytes")
+        if not text.startswith("v=0"):
+            raise Refused(url, status, f"not SDP: {self.hidden(text)[:60]!r}")
+        return text
+
     async def _undo(self, session: SdpSession) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_UNDO_TIMEOUT):
                 await self.delete(session)
-
-
-async def _refusal(response: aiohttp.ClientResponse) -> Refused:
-    text = await _text(response, MAX_ERROR_BYTES)
-    wanted = posting.retry_after(response.headers.get("Retry-After", ""))
-    via = response.headers.get(VIA, "")
-    return Refused(str(response.url), response.status, text, wanted or None, via)
-
-
-async def _sdp(response: aiohttp.ClientResponse) -> str:
-    url, status = str(response.url), response.status
-    text = await _text(response, MAX_SDP_BYTES + 1)
-    if len(text.encode()) > MAX_SDP_BYTES:
-        raise Refused(url, status, f"an answer of more than {MAX_SDP_BYTES} bytes")
-    if not text.startswith("v=0"):
-        raise Refused(url, status, f"not SDP: {text[:60]!r}")
-    return text
 
 
 def _located(url: str, location: str) -> str:

@@ -30,7 +30,7 @@ from live777py.errors import (
     ShuttingDown,
     StreamNotFound,
 )
-from live777py.log import session_logger
+from live777py.log import Context, session_logger
 
 logger = logging.getLogger(__name__)
 
@@ -328,7 +328,7 @@ class Cascades:
         log = session_logger(logger, wish.stream.name, wish.id)
         verb = "pull from" if wish.role is Role.PUBLISH else "push to"
         if session is not None:
-            log.info("%s %s begins", verb, wish.remote.shown)
+            _log_beginning(log, verb, wish)
         try:
             while True:
                 if session is not None:
@@ -356,7 +356,7 @@ class Cascades:
                     if session is None:
                         log.info(WAITS, verb, wish.remote.shown, wish.error)
                     else:
-                        log.info("%s %s begins", verb, wish.remote.shown)
+                        _log_beginning(log, verb, wish)
         finally:
             log.info("%s %s ends", verb, wish.remote.shown)
 
@@ -386,6 +386,12 @@ class Cascades:
                 if wish.is_silent(session):
                     session.peer.end(f"no media came for {NO_MEDIA:g} s", "no_media")
         wish.lost(session)
+
+
+def _log_beginning(log: Context, verb: str, wish: Wish) -> None:
+    log.info("%s %s begins", verb, wish.remote.shown)
+    for warning in wish.new_warnings():
+        log.warning("%s", warning)
 
 
 async def _shown(wish: Wish) -> None:

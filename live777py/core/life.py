@@ -96,6 +96,7 @@ async def _negotiate(session: Session, offer: str | None) -> str:
         opened = await session.remote.open()
         session.cascade = replace(session.cascade, session_url=shown(opened.url))
         session.path = opened.path
+        session.warnings = opened.warnings
         return opened.url
     if offer is not None:
         return await session.peer.answer(offer)

@@ -187,7 +187,7 @@ class Live:
         """
         checked, path = stream_name(name), lineage.parse(via)
         self._admit(Role.SUBSCRIBE, checked, path)
-        session = await self._seat(checked, may_wait, path)
+        session = await self._seat(checked, offer, may_wait, path)
         return await self._begin(session, offer, path)
 
     def accept(self, name: str, session_id: str, answer: str) -> None:
@@ -329,6 +329,7 @@ class Live:
             if role is Role.SUBSCRIBE or not self._policy.create_on_publish:
                 raise StreamNotFound(name)
             stream = self._create(checked, self._policy.stream)
+        self._announce(stream)
         try:
             info = await self._cascades.begin(stream, role, remote)
         finally:
@@ -515,12 +516,13 @@ class Live:
         return session
 
     async def _seat(
-        self, name: StreamName, may_wait: bool, path: lineage.Path
+        self, name: StreamName, offer: str | None, may_wait: bool, path: lineage.Path
     ) -> Session:
         """A viewer's place, in time where the stream has to be fetched first.
 
         Who may not wait is told whether the stream is there; all wait for a moment, so that it is
-        known what will be sent.
+        known what will be sent. Nobody else is asked for the sake of an offer that cannot be
+        used, nor told of a stream that may not be there.
         """
         stream = self._streams.get(name)
         policy = self._policy.stream if stream is None else stream.policy
@@ -531,10 +533,12 @@ class Live:
         if not self._cascades.may_bring(stream):
             return self._attach(Role.SUBSCRIBE, name, may_wait)
         self._check_room()
+        if offer is not None:
+            self._media.check_viewer(offer)
         if not may_wait:
             self._cascades.refuse_missing(name)
         if stream is None:
-            stream = self._create(name, policy)
+            stream = self._create(name, policy, is_sought=not may_wait)
         with self._cascades.bringing(stream) as pull:
             if not may_wait:
                 with pull.seeking() as found:
@@ -566,6 +570,7 @@ class Live:
             self._after(stream)
             raise
         self._sessions[session.id] = session
+        self._announce(stream)
         self._after(stream)
         return session
 
@@ -588,6 +593,7 @@ class Live:
         *,
         is_kept: bool = False,
         is_provisioned: bool = False,
+        is_sought: bool = False,
     ) -> Stream:
         stream = Stream(
             name,
@@ -598,8 +604,15 @@ class Live:
             is_provisioned=is_provisioned,
         )
         self._streams[name] = stream
-        self._tell(EventType.STREAM_UP, stream)
+        if not is_sought:
+            self._announce(stream)
         return stream
+
+    def _announce(self, stream: Stream) -> None:
+        """Tell of a stream, once; of one that is being sought, when it turns out to be there."""
+        if not stream.is_told:
+            stream.is_told = True
+            self._tell(EventType.STREAM_UP, stream)
 
     def _detach(self, session: Session, reason: str = "", cause: str = "") -> None:
         was_connected = session.is_connected
@@ -677,7 +690,8 @@ class Live:
         self._cascades.stop_all(stream, reason, cause)
         for session in tuple(stream.sessions):
             session.peer.end(reason, cause)
-        self._tell(EventType.STREAM_DOWN, stream, reason=reason)
+        if stream.is_told:
+            self._tell(EventType.STREAM_DOWN, stream, reason=reason)
         self._after(stream)
 
     async def _run(
@@ -713,6 +727,10 @@ class Live:
         cause: str = "",
         elapsed: float = 0.0,
     ) -> None:
+        if stream.is_removed and not stream.is_told:
+            # It never was there for anybody.
+            return
+        self._announce(stream)
         self._told += 1
         self.events.tell(
             Event(

@@ -120,6 +120,7 @@ class CascadeInfo:
         since: when it came into its state.
         attempts: to connect, since it last was connected.
         error: why the latest attempt failed or the connection was lost; "" for never.
+        warnings: what does not pass in the current session, and why.
         session: of this node, None while there is none.
         sources: all URLs that may be pulled from, where there are several.
         is_configured: it ends with the node only.
@@ -136,6 +137,7 @@ class CascadeInfo:
     attempts: int
     error: str
     session: SessionId | None
+    warnings: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     is_configured: bool = False
     is_on_demand: bool = False

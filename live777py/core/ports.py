@@ -209,5 +209,12 @@ class Media(Protocol):
             AtCapacity: there are as many streams as the engine can hold.
         """
 
+    def check_viewer(self, offer: str) -> None:
+        """See whether a viewer's SDP offer could be answered, whatever is published.
+
+        Raises:
+            Invalid: the offer is malformed, unusable or without a codec that is forwarded.
+        """
+
     def counters(self) -> MediaCounters:
         """What the engine has counted since it was made."""

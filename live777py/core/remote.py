@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from live777py.core.lineage import Path
 from live777py.errors import InvalidRemote
 from live777py.notation import parse_remote
+
+#: Characters of a value in a query that may be a secret; shorter ones stand in any text.
+_SHORTEST_SECRET = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +55,14 @@ class Opened:
     """A session that another server has made for us.
 
     Attributes:
-        url: of the session, "" where the server does not say.
+        url: of the session, to be shown; "" where the server does not say.
         path: of its stream, () where it is no node.
+        warnings: what it does not take or send although it was to, and why; sentences.
     """
 
     url: str
     path: Path = ()
+    warnings: tuple[str, ...] = ()
 
 
 def shown(url: str) -> str:
@@ -68,3 +74,20 @@ def shown(url: str) -> str:
     return urlunsplit(
         (parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")
     )
+
+
+def secrets_in(url: str) -> set[str]:
+    """What may be secret in the query of a URL: all of it, and each of its values."""
+    try:
+        query = urlsplit(url).query
+        values = [value for _, value in parse_qsl(query)]
+    except ValueError:
+        return set()
+    return {text for text in (query, *values) if len(text) >= _SHORTEST_SECRET}
+
+
+def hidden(text: str, secrets: Iterable[str]) -> str:
+    """A text of another server's, which may repeat what it was asked with, without that."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text

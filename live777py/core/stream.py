@@ -111,6 +111,7 @@ class Session:
         viewer: the peer of a viewer, None for a publisher's.
         awaits_answer: the offer was ours, and the client has not answered it yet.
         remote: the peer of a session that we opened at another server.
+        warnings: what of the stream that server does not take or send, and why.
         makes_room: it publishes only until somebody else does.
         path: where the other side is a node: of a publisher, where its media comes from; of a
             viewer, to whom it goes.
@@ -128,6 +129,7 @@ class Session:
     created_at: Milliseconds = field(default_factory=now_ms)
     cascade: Cascade | None = None
     remote: RemotePeer | None = None
+    warnings: tuple[str, ...] = ()
     makes_room: bool = False
     path: Path = ()
     connected_at: Milliseconds = 0
@@ -223,6 +225,7 @@ class Stream:
         pulls: how many of them are to have it pulled.
         is_on_demand: it is pulled only while somebody watches.
         is_removed: it has no name any more, only sessions that are about to end.
+        is_told: whoever wants to know of streams has been told of it.
         held: requests of nodes that wait for what is being pulled.
         timer: of `Live`, for when the stream is due to end by itself.
     """
@@ -247,6 +250,7 @@ class Stream:
         self.is_kept = is_kept
         self.is_provisioned = is_provisioned
         self.is_removed = False
+        self.is_told = False
         self.cascades = 0
         self.pulls = 0
         self.is_on_demand = False

@@ -130,6 +130,8 @@ class Wish:
         self._attempts = 0
         self._error = ""
         self._passed = NO_TRAFFIC
+        #: Warnings that were logged.
+        self._warned: set[str] = set()
         self._wake = asyncio.Event()
         self._wanted = asyncio.Event()
         #: Whose turn is still to come in this round, and what the others said.
@@ -185,11 +187,19 @@ class Wish:
             attempts=self._attempts,
             error=self._error,
             session=None if session is None else session.id,
+            warnings=() if session is None else session.warnings,
             sources=tuple(r.shown for r in self.remotes) if self._has_others else (),
             is_configured=self.is_configured,
             is_on_demand=self.is_on_demand,
             traffic=traffic,
         )
+
+    def new_warnings(self) -> list[str]:
+        """What does not pass in the current session and was not said of one before."""
+        warnings = () if self.session is None else self.session.warnings
+        new = [warning for warning in warnings if warning not in self._warned]
+        self._warned.update(new)
+        return new
 
     @property
     def downstream(self) -> Path:

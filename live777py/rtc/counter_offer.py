@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from live777py.errors import UnsupportedCodec, UnusableOffer
+from live777py.protocol.codecs import Kind
 from live777py.protocol.extensions import Extension
 from live777py.protocol.sdp import Attribute
 from live777py.rtc.answer import AnsweredSection, LocalParameters, write_answer
@@ -44,7 +45,7 @@ class CounterOffer:
 
     def answer(self, local: LocalParameters) -> str:
         """Write our answer; all that the other side may send and we know is accepted."""
-        agreed = {section.mid: section for section in self.remote.media}
+        agreed = {s.mid: s for s in self.remote.media if s.is_accepted}
         answered = {
             section.mid: self._section(section, agreed[section.mid])
             for section in self._offer.sections
@@ -90,7 +91,7 @@ def read_counter_offer(text: str, wanted: Sequence[OutgoingMedia]) -> CounterOff
     """
     offer = read_offer(text, may_be_lite=True)
     media = tuple(_media(offer, wanted))
-    if not media:
+    if not any(section.is_accepted for section in media):
         raise _refusal(offer)
     numbers = [n for m in media for n in (*m.codecs, *m.rtx)]
     if len(set(numbers)) != len(numbers):
@@ -116,6 +117,7 @@ def read_counter_offer(text: str, wanted: Sequence[OutgoingMedia]) -> CounterOff
 def _media(offer: Offer, wanted: Sequence[OutgoingMedia]) -> Iterator[AnsweredMedia]:
     """What of each kind the other side may send, as if it had answered so."""
     missing = {section.kind: section for section in wanted}
+    refused: dict[Kind, AnsweredMedia] = {}
     for index, (kind, section) in enumerate(offer.acceptable):
         if kind not in missing or section.direction not in ("sendonly", "sendrecv"):
             continue
@@ -130,6 +132,9 @@ def _media(offer: Offer, wanted: Sequence[OutgoingMedia]) -> Iterator[AnsweredMe
                 is_accepted=True,
                 feedback={n: names & known for n, names in read.feedback.items()},
             )
+        else:
+            refused[kind] = replace(read, mid=section.mid)
+    yield from (media for kind, media in refused.items() if kind in missing)
 
 
 def _refusal(offer: Offer) -> UnusableOffer | UnsupportedCodec:

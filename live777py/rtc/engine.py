@@ -25,6 +25,7 @@ from live777py.relay.warm import warm
 from live777py.rtc.addresses import announced, candidates
 from live777py.rtc.counters import media_counters
 from live777py.rtc.dtls import Certificate
+from live777py.rtc.negotiation import check_viewer
 from live777py.rtc.peer import Resources
 from live777py.rtc.publisher import Publisher
 from live777py.rtc.reports import WallClock
@@ -103,6 +104,14 @@ class Engine(Media):
             AtCapacity: the plane has no track left.
         """
         return StreamRelay(self._resources, name)
+
+    def check_viewer(self, offer: str) -> None:
+        """See whether a viewer's offer could be answered, whatever is published.
+
+        Raises:
+            Invalid: the offer is malformed, unusable or without a codec that is forwarded.
+        """
+        check_viewer(offer)
 
     def counters(self) -> MediaCounters:
         """What the data plane and the peers have counted."""

@@ -2,6 +2,7 @@
 
     answer_publisher(offer, local) -> PublisherAnswer
     answer_viewer(offer, local, source, senders, ...) -> ViewerAnswer
+    check_viewer(offer)
 
 Nothing here knows a socket, a task or a clock: text and values in, text and values out.
 """
@@ -21,6 +22,7 @@ from live777py.rtc.viewer_answer import (
     SentMedia,
     ViewerAnswer,
     answer_viewer,
+    check_viewer,
 )
 
 __all__ = [
@@ -35,5 +37,6 @@ __all__ = [
     "ViewerAnswer",
     "answer_publisher",
     "answer_viewer",
+    "check_viewer",
     "matches",
 ]

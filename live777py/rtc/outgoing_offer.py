@@ -31,6 +31,7 @@ from live777py.rtc.codecs import (
     extension_attributes,
     offered_codecs,
     offered_extensions,
+    offered_names,
 )
 from live777py.rtc.offer import HASHES, MAX_FINGERPRINTS
 from live777py.rtc.publisher_answer import REMB, TRANSPORT_CC
@@ -89,6 +90,8 @@ class AnsweredMedia:
         rtx_ssrcs: the SSRC that is repaired, by that of the retransmissions.
         feedback: RTCP feedback by payload type.
         extensions: the header extensions that were accepted, by id.
+        refusal: why there will be none although there might, in words for people; "" where there
+            will be, or where the other side just has none to send.
     """
 
     kind: Kind
@@ -100,6 +103,7 @@ class AnsweredMedia:
     rtx_ssrcs: dict[int, int]
     feedback: dict[int, frozenset[str]]
     extensions: dict[int, Extension]
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,13 +319,18 @@ def answered_section(
 ) -> AnsweredMedia:
     """What the other side made of a section; `index` stands for a tag that it has not."""
     codecs = offered_codecs(section, ours.kind)
-    wanted = ("recvonly", "sendrecv") if ours.ssrc is not None else ()
+    wanted = "sendonly" if ours.ssrc is None else "recvonly"
     direction = section.direction or description.direction or "sendrecv"
-    is_accepted = (
-        section.port != 0
-        and bool(codecs)
-        and direction in (wanted or ("sendonly", "sendrecv"))
-    )
+    fits = direction in (wanted, "sendrecv")
+    is_accepted = section.port != 0 and bool(codecs) and fits
+    refusal = ""
+    if section.port != 0 and fits and not codecs:
+        names = offered_names(section) or "without a codec"
+        refusal = f"its section is {names}, which we did not offer"
+    elif not is_accepted and ours.ssrc is not None:
+        # Who is asked for a kind, and has none, answers in the same way.
+        fault = f"is {direction}" if section.port else "has port 0"
+        refusal = f"its answer rejects the section, which {fault}"
     pairs = [
         (int(match[2]), int(match[1]))
         for match in map(_GROUP.fullmatch, section.all("ssrc-group"))
@@ -331,7 +340,7 @@ def answered_section(
     named = [
         int(match[1])
         for match in map(_SSRC.fullmatch, section.all("ssrc"))
-        if match is not None
+        if match is not None and int(match[1]) >> 32 == 0
     ]
     return AnsweredMedia(
         kind=ours.kind,
@@ -354,6 +363,7 @@ def answered_section(
                 "recvonly" if ours.ssrc is None else "sendonly",
             )
         },
+        refusal=refusal,
     )
 
 

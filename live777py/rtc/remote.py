@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import time
 from abc import abstractmethod
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from live777py.aio.finish import finish
@@ -27,6 +28,7 @@ from live777py.core import lineage
 from live777py.core.ports import Ending, PeerGone, RemotePeer
 from live777py.core.remote import Opened, Remote
 from live777py.errors import (
+    AtCapacity,
     BadGateway,
     GatewayTimeout,
     InvalidAnswer,
@@ -69,12 +71,20 @@ DOUBT_AFTER = 3.0
 #: Seconds of silence after which it is gone; aioice would wait half a minute (RFC 7675).
 LOST_AFTER = 12.0
 
+#: What a node says of itself that can open no socket more.
+TOO_MANY_FILES = (
+    "this node has as many files open as it may: raise its limit (ulimit -n)"
+)
+
 #: Of a status 508 (RFC 5842 section 7.2).
 LOOP_DETECTED = 508
 
 
 class OpenedPeer(RtcPeer, RemotePeer):
     """What both directions have in common."""
+
+    #: What the other server does with media.
+    _verb: ClassVar[str]
 
     def __init__(
         self, resources: Resources, tracks: StreamTracks, remote: Remote
@@ -164,6 +174,17 @@ class OpenedPeer(RtcPeer, RemotePeer):
         keys = self._outgoing.keys
         if keys is None:
             raise RuntimeError("connect() leaves keys")
+        try:
+            self._adopt()
+        except OSError as error:
+            if not _has_too_many(error):
+                raise
+            raise PeerGone(TOO_MANY_FILES, "too_many_files") from error
+        self._heard = time.monotonic_ns()
+        return keys
+
+    def _adopt(self) -> None:
+        """Have the data plane take over the path in use."""
         self._detached = detached = self._outgoing.detach()
         if self._outgoing.is_relayed:
             logger.info("peer %d: the way leads through a TURN server", self._id)
@@ -174,8 +195,6 @@ class OpenedPeer(RtcPeer, RemotePeer):
             host, port = detached.remote[:2]
             path = Path(host.partition("%")[0], port, local[0].partition("%")[0], scope)
             self._plane.adopt(self._id, sock, path)
-        self._heard = time.monotonic_ns()
-        return keys
 
     async def _say_goodbye(self) -> None:
         await finish(self._hang_up)
@@ -316,9 +335,31 @@ class OpenedPeer(RtcPeer, RemotePeer):
         except (InvalidOffer, UnsupportedCodec) as error:
             fault = f"it wants to be answered, but {error}"
             raise BadGateway(f"{remote.shown}: {fault}", 406) from error
-        except (Unreachable, ConnectFailed) as error:
+        except (Unreachable, ConnectFailed, OSError) as error:
+            if _has_too_many(error):
+                # That is no fault of the other server's.
+                raise AtCapacity(TOO_MANY_FILES) from error
+            if isinstance(error, OSError):
+                raise
             raise GatewayTimeout(str(error)) from error
-        return Opened(self._session.url or "", lineage.parse(self._session.via))
+        return Opened(
+            self._client.hidden(self._session.url or ""),
+            lineage.parse(self._session.via),
+            tuple(
+                f"{remote.shown} {self._verb} no {section.kind}: {section.refusal}"
+                for section in self._answered.media
+                if section.refusal
+            ),
+        )
+
+
+def _has_too_many(error: BaseException | None) -> bool:
+    """Whether an error, or what led to it, is for want of descriptors."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _headers(remote: Remote) -> dict[str, str]:

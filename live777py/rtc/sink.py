@@ -5,6 +5,7 @@ from __future__ import annotations
 from live777py.clients.sdp_session import SdpClient
 from live777py.clients.whip import WhipClient
 from live777py.errors import NotPublished
+from live777py.protocol.codecs import Codec, Kind
 from live777py.rtc.outgoing_offer import OutgoingMedia
 from live777py.rtc.remote import OpenedPeer
 from live777py.rtc.viewer import Viewer, sent_media
@@ -12,6 +13,8 @@ from live777py.rtc.viewer import Viewer, sent_media
 
 class Sink(OpenedPeer, Viewer):
     """Sends a stream to another server's WHIP endpoint."""
+
+    _verb = "takes"
 
     def _new_client(self, token: str | None, headers: dict[str, str]) -> SdpClient:
         return WhipClient(token, headers=headers)
@@ -29,8 +32,20 @@ class Sink(OpenedPeer, Viewer):
 
     def source_changed(self) -> None:
         """Send what is now being published, or begin anew where it was not offered."""
-        new = self._tracks.codecs.keys() - {media.kind for media in self._offered}
+        new = [
+            f"{codec.name} {kind}"
+            for kind, codec in self._tracks.codecs.items()
+            if not self._was_offered(kind, codec)
+        ]
         if new:
             self.end(f"the stream now has {' and '.join(new)}", "codec_changed")
             return
         super().source_changed()
+
+    def _was_offered(self, kind: Kind, codec: Codec) -> bool:
+        """Whether the other server has had its say on this."""
+        if kind in self._media:
+            # It takes it in some codec; `Viewer` sees to which.
+            return True
+        offered = (media for media in self._offered if media.kind == kind)
+        return any(c.name == codec.name for media in offered for c in media.codecs)

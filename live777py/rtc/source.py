@@ -33,6 +33,8 @@ SETTLE_LOOKS = 15
 class Source(OpenedPeer, Publisher):
     """Takes a stream from another server's WHEP endpoint."""
 
+    _verb = "sends"
+
     def __init__(
         self, resources: Resources, tracks: StreamTracks, remote: Remote
     ) -> None:

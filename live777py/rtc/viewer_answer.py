@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from live777py.errors import UnsupportedCodec, UnusableOffer
 from live777py.protocol.codecs import Codec, Kind
@@ -29,6 +30,10 @@ from live777py.rtc.offer import Offer, OfferedSection, RemoteParameters, read_of
 
 #: The RTCP feedback of viewers that we act on, in the order of the answer.
 VIEWER_FEEDBACK = ("nack", "nack pli", "ccm fir", "rrtr")
+
+
+#: What the sections of an offer, by mid, can carry.
+_Codecs: TypeAlias = Mapping[str, tuple[OfferedCodec, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +115,7 @@ def answer_viewer(
         UnusableOffer: it does not receive, or nothing that the stream has.
         UnsupportedCodec: the viewer cannot decode what is being published.
     """
-    offer = read_offer(offer_text)
-    wanted = _wanted(offer)
-    codecs = {s.mid: offered_codecs(s.media, kind) for kind, s in offer.acceptable}
-    chosen = _choose(wanted, codecs, source)
+    offer, codecs, chosen = _read(offer_text, source)
     publication = _Publication(source, senders, stream_id, cname)
     answered = {}
     media = []
@@ -128,6 +130,27 @@ def answer_viewer(
     return ViewerAnswer(
         write_answer(offer, local, answered), offer.remote, tuple(media)
     )
+
+
+def check_viewer(offer_text: str) -> None:
+    """See whether a WHEP offer could be answered if something that it can play were published.
+
+    Raises:
+        InvalidOffer: the offer is malformed or lacks what WebRTC needs.
+        UnusableOffer: it does not receive.
+        UnsupportedCodec: the viewer can decode nothing that is forwarded.
+    """
+    _read(offer_text, None)
+
+
+def _read(
+    offer_text: str, source: Mapping[Kind, Codec] | None
+) -> tuple[Offer, _Codecs, _Codecs]:
+    """An offer, its codecs by mid, and those to answer in the sections that carry media."""
+    offer = read_offer(offer_text)
+    wanted = _wanted(offer)
+    codecs = {s.mid: offered_codecs(s.media, kind) for kind, s in offer.acceptable}
+    return offer, codecs, _choose(wanted, codecs, source)
 
 
 def _wanted(offer: Offer) -> dict[Kind, OfferedSection]:
@@ -152,7 +175,7 @@ def _wanted(offer: Offer) -> dict[Kind, OfferedSection]:
 
 def _choose(
     wanted: Mapping[Kind, OfferedSection],
-    codecs: Mapping[str, tuple[OfferedCodec, ...]],
+    codecs: _Codecs,
     source: Mapping[Kind, Codec] | None,
 ) -> dict[str, tuple[OfferedCodec, ...]]:
     """By mid, the codecs to answer in the sections that will carry media."""
@@ -187,7 +210,7 @@ def _choose(
 
 def _playable(
     wanted: Mapping[Kind, OfferedSection],
-    codecs: Mapping[str, tuple[OfferedCodec, ...]],
+    codecs: _Codecs,
 ) -> str:
     known = [o.codec for s in wanted.values() for o in codecs[s.mid]]
     names = [offered_names(s.media) for s in wanted.values()]

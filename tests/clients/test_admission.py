@@ -216,12 +216,14 @@ async def test_a_refused_viewer_gets_403_with_the_message() -> None:
 
     async with (
         receiving(publishers_only) as receiver,
-        running(admission={"url": receiver.url}) as server,
+        running(
+            admission={"url": receiver.url}, http={"trusted_proxies": ["127.0.0.1"]}
+        ) as server,
         ClientSession(server.url) as http,
     ):
         async with http.post("/whip/cam", data=WHIP_OFFER, headers=SDP) as response:
             assert response.status == 201
-        headers = {**SDP, "User-Agent": "test"}
+        headers = {**SDP, "User-Agent": "test", "X-Forwarded-For": "203.0.113.9"}
         async with http.post("/whep/cam", data=WHEP_OFFER, headers=headers) as response:
             assert response.status == 403
             assert await response.text() == "subscribers only"
@@ -229,11 +231,12 @@ async def test_a_refused_viewer_gets_403_with_the_message() -> None:
         assert server.server.admission.counters()["refused"] == 1
         [stream] = await server.streams()
     assert stream["subscribe"]["sessions"] == []
+    assert receiver.received[0].json["address"] == "127.0.0.1"
     assert receiver.received[1].json == {
         "action": "subscribe",
         "stream": "cam",
         "holder": "",
-        "address": "127.0.0.1",
+        "address": "203.0.113.9",
         "userAgent": "test",
     }
 

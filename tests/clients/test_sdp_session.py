@@ -186,6 +186,41 @@ async def test_what_is_no_session_is_an_error_with_status_and_text(status: int) 
         assert str(refused.value).endswith(f"answered {status}: no such stream")
 
 
+@pytest.mark.parametrize("status", [201, 401])
+async def test_a_server_that_repeats_the_request_shows_no_secret(status: int) -> None:
+    async def echo(request: web.Request) -> web.Response:
+        text = f"{request.headers['Authorization']} is not good for {request.path_qs}"
+        return web.Response(status=status, text=text)
+
+    async with serving(echo) as url, WhipClient("hush") as client:
+        with pytest.raises(Refused) as refused:
+            await client.post(f"{url}/whip/cam?key=confidential", "v=0")
+        assert client.hidden(f"{url}/s/hush") == f"{url}/s/***"
+    assert "Bearer *** is not good" in str(refused.value)
+    for text in (str(refused.value), refused.value.body):
+        assert "hush" not in text
+        assert "confidential" not in text
+
+
+async def test_the_text_of_an_error_moves_no_cursor() -> None:
+    handler = always(lambda: web.Response(status=500, text="\x1b[2J broken\x07"))
+    async with serving(handler) as url, WhipClient() as client:
+        with pytest.raises(Refused, match=r"answered 500: \[2J broken$"):
+            await client.post(f"{url}/whip/cam", "v=0")
+
+
+async def test_sdp_with_a_status_200_is_a_session_too() -> None:
+    headers = {"Location": "/s/1"}
+    handler = always(
+        lambda: web.Response(
+            text=ANSWER, content_type="application/sdp", headers=headers
+        )
+    )
+    async with serving(handler) as url, WhipClient() as client:
+        session = await client.post(f"{url}/whip/cam", "v=0")
+    assert (session.url, session.answer) == (f"{url}/s/1", ANSWER)
+
+
 def in_an_hour() -> str:
     return format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
 

@@ -11,7 +11,7 @@ from live777py.core.lineage import Path
 from live777py.core.model import NO_TRAFFIC, MediaCounters, PeerState, Traffic
 from live777py.core.ports import Ending, PeerGone
 from live777py.core.remote import Opened, Remote
-from live777py.errors import AtCapacity
+from live777py.errors import AtCapacity, InvalidOffer
 from live777py.protocol.codecs import Codec, Kind
 
 OPUS = Codec("audio", "opus", 48_000, 2)
@@ -146,6 +146,8 @@ class FakeServers:
     def __init__(self) -> None:
         #: What is refused, by URL.
         self.refusals: dict[str, Exception] = {}
+        #: What they do not take or send, whichever is asked.
+        self.warnings: tuple[str, ...] = ()
         #: Who never answers, by URL.
         self.deaf: set[str] = set()
         #: Cleared where they are to take their time.
@@ -189,7 +191,8 @@ class FakeRemotePeer(FakePeer):
         if refusal is not None:
             raise refusal
         self.state = PeerState.CONNECTING
-        return Opened("http://hidden@there/session/x?hidden", self.path)
+        url = "http://hidden@there/session/x?hidden"
+        return Opened(url, self.path, self.servers.warnings)
 
 
 class FakeRelay:
@@ -242,6 +245,12 @@ class FakeMedia:
         self.path: Path = ()
         self.full = False
         self.counted = MediaCounters()
+        #: What cannot be answered, whatever is published.
+        self.bad_offers: set[str] = set()
+
+    def check_viewer(self, offer: str) -> None:
+        if offer in self.bad_offers:
+            raise InvalidOffer("it cannot be used")
 
     def counters(self) -> MediaCounters:
         return self.counted

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
 
 from live777py.aio.backoff import Backoff
 from live777py.core import cascades, seekers, wish
 from live777py.core.live import Live, Policy
-from live777py.core.model import Cascade, CascadeState, Traffic
+from live777py.core.model import Cascade, CascadeState, PeerState, Traffic
 from live777py.core.stream import StreamPolicy
 from live777py.errors import (
     AlreadyPublishing,
@@ -68,6 +69,31 @@ async def test_a_lost_pull_is_tried_again_and_its_viewers_stay() -> None:
         assert only(node).attempts == 0
         assert [s.id for s in only_stream(node).subscribe.sessions] == [viewer.session]
         assert len(node.streams()) == 1
+
+
+async def test_what_the_other_server_does_not_take_is_shown_and_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with live() as (node, media):
+        media.servers.warnings = ("there sends no audio",)
+        info = await node.cascade("cam", source=SOURCE)
+        assert info.warnings == ("there sends no audio",)
+        await connect(node, peer_of(media))
+        assert only(node).warnings == ("there sends no audio",)
+        media.servers.warnings = ("there sends no audio", "there sends no video")
+        peer_of(media).end("lost")
+        await until(lambda: len(only(node).warnings) == 2)
+        media.servers.warnings = ()
+        again = peer_of(media)
+        again.end("lost")
+        await until(lambda: peer_of(media) is not again)
+        await until(lambda: peer_of(media).state is PeerState.CONNECTING)
+        assert only(node).warnings == ()
+    logged = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert [line.rpartition("] ")[2] for line in logged] == [
+        "there sends no audio",
+        "there sends no video",
+    ]
 
 
 async def test_what_is_refused_later_is_tried_again_until_it_is_accepted() -> None:

@@ -25,7 +25,7 @@ from live777py.errors import (
     ShuttingDown,
     StreamNotFound,
 )
-from tests.core.fakes import FakeMedia, FakePeer, settle
+from tests.core.fakes import FakeMedia, FakePeer, caught, settle
 from tests.core.wishing import connect, live, only, only_stream, peer_of, until
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -41,6 +41,13 @@ def refuse(
 ) -> None:
     """Have an origin refuse a stream."""
     media.servers.refusals[f"{origin}/whep/{stream}"] = error
+
+
+def told(node: Live) -> list[str]:
+    """The types of the node's events from now on."""
+    types: list[str] = []
+    node.events.listen(lambda event: types.append(event.type.value))
+    return types
 
 
 def asked(media: FakeMedia) -> list[str]:
@@ -198,6 +205,59 @@ async def test_a_viewer_whose_offer_is_bad_leaves_nothing() -> None:
             else:
                 await node.end_session("cam", (await viewing).session)
             await until(lambda node=node: not node.streams())  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("policy", [REFUSING, Policy(), Policy(create_on_watch=False)])
+async def test_nobody_is_asked_for_a_viewer_whose_offer_cannot_be_used(
+    policy: Policy,
+) -> None:
+    async with live(policy, A) as (node, media):
+        events = told(node)
+        media.bad_offers.add("a bad offer")
+        with pytest.raises(InvalidOffer):
+            await node.subscribe("cam", "a bad offer")
+        assert (node.streams(), node.cascades()) == ([], [])
+    assert (events, asked(media)) == ([], [])
+
+
+async def test_a_stream_is_told_of_once_an_origin_has_it() -> None:
+    async with live(REFUSING, A, B) as (node, media):
+        events = told(node)
+        for origin in (A, B):
+            refuse(media, origin, MISSING)
+        storm = (caught(node.subscribe("cam", "an offer")) for _ in range(5))
+        assert {type(error) for error in await asyncio.gather(*storm)} == {NotAtOrigin}
+        await until(lambda: not node.streams())
+        assert not events
+        refuse(media, A, MISSING, "other")
+        viewer = await node.subscribe("other", "an offer")
+        assert events == ["streamUp"]
+        # The first was to be one at A, the last is the viewer's.
+        media.relays["other"].peers[1].connect()
+        await until(lambda: "publishUp" in events)
+        await node.end_session("other", viewer.session)
+        await until(lambda: not node.streams())
+        assert events[1:] == [
+            "publishUp",
+            "sessionFailed",
+            "publishDown",
+            "streamDown",
+        ]
+
+
+async def test_a_stream_is_told_of_once_somebody_publishes_what_is_being_sought() -> (
+    None
+):
+    async with live(REFUSING, A) as (node, media):
+        events = told(node)
+        media.servers.may_answer.clear()
+        seeking = asyncio.create_task(caught(node.subscribe("cam", "an offer")))
+        await until(lambda: asked(media))
+        assert not events
+        await node.publish("cam", "an offer")
+        assert events == ["streamUp"]
+        media.servers.may_answer.set()
+        await seeking
 
 
 async def test_viewers_who_wait_are_tried_for_until_the_stream_is_there() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from live777py.core.remote import Remote, shown
+from live777py.core.remote import Remote, hidden, secrets_in, shown
 from live777py.errors import InvalidRemote
 
 
@@ -50,3 +50,21 @@ def test_nothing_secret_is_shown() -> None:
     assert "hidden" not in remote.shown
     assert shown("http://hidden@a:1/x?hidden#hidden") == "http://a:1/x"
     assert shown("http://[") == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://a/x", set()),
+        ("http://a/x?k=1", set()),
+        ("http://a/x?k=1&key=se%2Dcret", {"k=1&key=se%2Dcret", "se-cret"}),
+        ("http://[", set()),
+    ],
+)
+def test_secrets_of_a_query_are_known(url: str, expected: set[str]) -> None:
+    assert secrets_in(url) == expected
+
+
+def test_what_a_server_repeats_is_hidden() -> None:
+    assert hidden("no abcd, no ab", {"ab", "abcd"}) == "no ***, no ***"
+    assert hidden("nothing", set()) == "nothing"

@@ -1,36 +1,26 @@
 """Thousands of odd requests against a real server: what does it answer, what does it keep?
 
 `python -m tests.e2e.storms` sends 10,000 requests made from the OpenAPI document, as it allows
-them and as it does not, and 5,000 offers and as many fragments made from captured ones. The same
-numbers make the same requests (`--seed`). The server has a thread of its own, since clients
-here block.
+them and as it does not, 5,000 offers and as many fragments made from captured ones, and 5,000
+requests with odd headers (`header_storm.py`). The same numbers make the same requests
+(`--seed`).
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
 import functools
 import itertools
-import logging
-import os
 import re
 import sys
-import threading
 import time
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import requests
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
@@ -43,14 +33,11 @@ from schemathesis.specs.openapi.checks import (
 
 from live777py.api.native.openapi import EVENTS, SDP
 from live777py.protocol.sdpfrag import MEDIA_TYPE as FRAGMENT
-from tests.support.offers import VP8, audio, video
-from tests.support.rtp_client import RtpClient
-from tests.support.server import RunningServer, running
+
+from .header_storm import send_headers
+from .storm import LIVE, Target, examples, storm
 
 OFFERS = Path(__file__).parents[1] / "data" / "offers"
-
-#: A stream that somebody publishes while the storm lasts.
-LIVE = "live"
 
 CHECKS = [
     not_a_server_error,
@@ -59,134 +46,6 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-
-#: Tables of the server that must be empty when all have left.
-TABLES = (
-    "peers",
-    "tracks",
-    "viewers",
-    "sources",
-    "taps",
-    "adopted",
-    "commands_waiting",
-)
-
-#: Seconds in which everything has to be given back.
-SETTLE = 20.0
-
-
-class Errors(logging.Handler):
-    """Keeps what the server logs as its own fault."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(self.format(record))
-
-
-@dataclass
-class Target:
-    """A server in another thread, and a client of it.
-
-    Attributes:
-        statuses: how often each was answered.
-        errors: what the server logged as its own fault.
-    """
-
-    server: RunningServer
-    loop: asyncio.AbstractEventLoop
-    http: requests.Session
-    errors: Errors
-    statuses: Counter[int] = field(default_factory=Counter)
-
-    def ask(
-        self, method: str, path: str, body: bytes = b"", **headers: str
-    ) -> requests.Response:
-        """One request; `If_Match="*"` is a header."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        response = self.http.request(
-            method, self.server.url + path, data=body, headers=named, timeout=20
-        )
-        self.statuses[response.status_code] += 1
-        return response
-
-    def begin(self, path: str, body: bytes = b"") -> str:
-        """A session's URL."""
-        return self.ask("POST", path, body, Content_Type=SDP).headers["Location"]
-
-    def belongings(self) -> dict[str, int]:
-        """What the server has at the moment."""
-
-        async def count() -> dict[str, int]:
-            counters = self.server.counters
-            return {
-                "tasks": len(asyncio.all_tasks()),
-                "descriptors": len(os.listdir("/proc/self/fd")),
-                **{name: counters[name] for name in TABLES},
-            }
-
-        return asyncio.run_coroutine_threadsafe(count(), self.loop).result(SETTLE)
-
-    def check_that_nothing_is_left(self, base: dict[str, int]) -> None:
-        """Wait until the server has what it had, and nothing has surprised it."""
-        until = time.monotonic() + SETTLE
-        while (now := self.belongings()) != base and time.monotonic() < until:
-            time.sleep(0.1)
-        assert now == base
-        streams = self.ask("GET", "/api/streams/").json()
-        assert [stream["id"] for stream in streams] == [LIVE]
-        assert not streams[0]["subscribe"]["sessions"] or all(
-            session["state"] == "closed"
-            for session in streams[0]["subscribe"]["sessions"]
-        )
-        assert not self.errors.lines, self.errors.lines[0]
-
-
-@contextlib.contextmanager
-def storm() -> Iterator[Target]:
-    """A server whose stream `LIVE` is published."""
-    ready: Future[tuple[RunningServer, asyncio.AbstractEventLoop]] = Future()
-    done: Future[asyncio.Event] = Future()
-
-    async def serve() -> None:
-        stop = asyncio.Event()
-        async with (
-            running() as server,
-            RtpClient.publisher(f"{server.url}/whip/{LIVE}", audio(), video(VP8)),
-        ):
-            await server.until_published(LIVE)
-            done.set_result(stop)
-            ready.set_result((server, asyncio.get_running_loop()))
-            await stop.wait()
-
-    def main() -> None:
-        try:
-            asyncio.run(serve())
-        except BaseException as error:
-            if ready.done():
-                raise
-            ready.set_exception(error)
-
-    thread = threading.Thread(target=main, name="server")
-    errors = Errors()
-    logging.getLogger().addHandler(errors)
-    thread.start()
-    try:
-        server, loop = ready.result(120)
-        try:
-            with requests.Session() as http:
-                target = Target(server, loop, http, errors)
-                # The connection is there before anything is counted.
-                target.ask("GET", "/healthz")
-                yield target
-        finally:
-            loop.call_soon_threadsafe(done.result().set)
-    finally:
-        thread.join()
-        logging.getLogger().removeHandler(errors)
-
 
 #: The names of offers of real clients.
 NAMES = sorted(
@@ -198,30 +57,6 @@ NAMES = sorted(
 def captured(name: str) -> bytes:
     """An offer of a real client."""
     return (OFFERS / f"{name}.sdp").read_bytes()
-
-
-def examples(
-    run: Callable[[Any], None],
-    strategy: st.SearchStrategy[Any],
-    count: int,
-    number: int,
-) -> None:
-    """Run `count` examples; the same seed makes the same ones."""
-
-    @seed(number)
-    @settings(
-        max_examples=count,
-        database=None,
-        deadline=None,
-        # Shrinking would repeat thousands of requests; what fails is printed as it is.
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(strategy)
-    def each(example: Any) -> None:
-        run(example)
-
-    each()
 
 
 # Requests of the document.
@@ -298,8 +133,7 @@ class _Sender:
     def _ask_by(self, method: str, url: str | None) -> None:
         """Ask for the same path by a method that the document leaves out."""
         response = self.target.http.request(method, url or "", timeout=20)
-        self.target.statuses[response.status_code] += 1
-        assert response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR, url
+        self.target.note(response.status_code)
         if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             assert "OPTIONS" in response.headers["Allow"]
 
@@ -498,7 +332,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the storms from the command line."""
     parser = argparse.ArgumentParser(prog="make fuzz ARGS=…", description=__doc__)
     parser.add_argument("--requests", type=int, default=10_000)
-    parser.add_argument("--offers", type=int, default=5_000, help="and fragments")
+    parser.add_argument(
+        "--offers", type=int, default=5_000, help="and fragments, and headers"
+    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     # The server uses chance too, in its own thread.
@@ -507,6 +343,7 @@ def main(arguments: list[str] | None = None) -> int:
         (send_requests, options.requests),
         (send_offers, options.offers),
         (send_fragments, options.offers),
+        (send_headers, options.offers),
     ):
         with storm() as target:
             base, began = target.belongings(), time.monotonic()

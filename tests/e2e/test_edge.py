@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -202,6 +203,38 @@ async def test_a_strange_name_is_not_found_and_leaves_nothing(
         # Where they are is nothing to viewers.
         assert "http" not in text
         await is_empty(leaf, middle, origin)
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (415, {"Content-Type": "text/plain"}, WHEP_OFFER),
+        (400, SDP, b"no SDP"),
+        (406, SDP, re.sub(rb"a=rtpmap:(\d+) ", rb"\g<0>strange-", WHEP_OFFER)),
+    ],
+)
+async def test_no_origin_is_asked_for_an_offer_that_cannot_be_used(
+    refuses: bool, status: int, headers: dict[str, str], body: bytes
+) -> None:
+    async with (
+        node(strategy={"idle_whep": "refuse"}) as origin,
+        edge(origin.url, refuses=refuses) as leaf,
+    ):
+        before = await requests(origin)
+        assert (await asks(leaf, headers=headers, body=body))[0] == status
+        await is_empty(leaf, origin)
+        assert await requests(origin) == before
+        await asks(leaf, headers=NO_WAIT)
+        assert await requests(origin) > before
+
+
+async def requests(at: Node) -> float:
+    """How many offers of viewers a node was sent."""
+    async with at.http.get(f"{at.url}/metrics") as response:
+        text = await response.text()
+    pattern = r'^live777_http_requests_total\{.*route="/whep/.*\} (\S+)$'
+    return sum(map(float, re.findall(pattern, text, re.MULTILINE)))
 
 
 async def test_any_name_finds_its_way() -> None:

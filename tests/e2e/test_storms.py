@@ -11,7 +11,9 @@ import pytest
 
 from tests.support.server import running
 
-from .storms import Target, send_fragments, send_offers, send_requests, storm
+from .header_storm import send_headers
+from .storm import Target, storm
+from .storms import send_fragments, send_offers, send_requests
 
 #: What is sent, how many of it, and some of the answers that show that it got in.
 STORMS: dict[str, tuple[Callable[[Target, int], None], int, set[int]]] = {
@@ -22,6 +24,7 @@ STORMS: dict[str, tuple[Callable[[Target, int], None], int, set[int]]] = {
     ),
     "offers": (send_offers, 600, {201, 400, 406, 422}),
     "fragments and answers": (send_fragments, 400, {200, 204, 400, 409, 412, 428}),
+    "headers": (send_headers, 800, {100, 200, 400, 404, 405, 415, 417}),
 }
 
 
@@ -102,6 +105,7 @@ RAW: dict[str, tuple[bytes, int]] = {
     "nothing of HTTP": (bytes(4) + b"\r\n\r\n", 400),
     "no Host": (b"GET /whip/a HTTP/1.1\r\n\r\n", 400),
     "an expectation": (b"POST /whip/a" + HEAD + b"Expect: tea\r\n" + SDP, 417),
+    "an expectation beyond ASCII": (b"GET /x" + HEAD + b"Expect: \xff\r\n\r\n", 417),
     "an Accept that is none": (b"GET /x" + HEAD + b"Accept: ;;q=;,\xff;q=9\r\n\r\n", 404),
     "a token beyond ASCII": (
         b"GET /api/streams/?token=%FF" + HEAD + b"Authorization: Bearer \xff\r\n\r\n",

@@ -97,6 +97,23 @@ def test_what_we_have_no_use_for_is_rejected() -> None:
     ]
 
 
+def test_what_we_cannot_take_is_rejected_and_named() -> None:
+    counter = read(theirs().replace("VP8/", "X/").replace("VP9/", "Y/"))
+    audio, video = counter.remote.media
+    assert (audio.kind, audio.is_accepted, audio.refusal) == ("audio", True, "")
+    assert (video.kind, video.is_accepted) == ("video", False)
+    assert video.refusal == "its section is X, rtx, Y, which we did not offer"
+    written = sdp.parse(counter.answer(LOCAL))
+    assert [section.port != 0 for section in written.media] == [False, True]
+
+
+def test_a_second_section_makes_up_for_one_that_we_cannot_take() -> None:
+    second = theirs((SENT[0],)).partition("m=video")[2].replace("a=mid:0", "a=mid:more")
+    text = (UNKNOWN + "m=video" + second).replace("BUNDLE 0", "BUNDLE 0 more")
+    [section] = read(text).remote.media
+    assert (section.mid, section.refusal) == ("more", "")
+
+
 @pytest.mark.parametrize(
     ("text", "error", "why"),
     [

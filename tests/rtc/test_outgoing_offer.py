@@ -184,6 +184,8 @@ def test_rejected_sections_are_told_apart() -> None:
 
 def test_the_ssrcs_of_an_answer_tell_media_from_retransmissions() -> None:
     ssrcs = "a=ssrc-group:FID 10 11\na=ssrc:10 cname:a\na=ssrc:11 cname:a\n"
+    # One that does not fit into 32 bits is none.
+    ssrcs += "a=ssrc:4294967296 cname:a\n"
     text = HEAD + TRANSPORT + VIDEO + "a=sendonly\n" + ssrcs + AUDIO + "a=sendonly\n"
     (video, _) = read_answer(text, watched()).media
     assert video.ssrcs == (10,)
@@ -216,6 +218,46 @@ def test_the_ssrcs_of_an_answer_tell_media_from_retransmissions() -> None:
 def test_an_unusable_answer_says_why(text: str, reason: str) -> None:
     with pytest.raises(InvalidAnswer, match=reason):
         answer_to_sent(text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("m=audio 9", "m=audio 0", "rejects the section, which has port 0"),
+        ("a=recvonly\n", "a=inactive\n", "rejects the section, which is inactive"),
+        ("opus/48000/2", "X/8000", "is X, which we did not offer"),
+        ("a=rtpmap:98 opus/48000/2\n", "", "is without a codec, which we did"),
+        ("", "", ""),
+    ],
+)
+def test_a_refused_section_says_why(old: str, new: str, reason: str) -> None:
+    audio = (AUDIO + "a=recvonly\n").replace(old, new)
+    text = HEAD + TRANSPORT + VIDEO + "a=recvonly\n" + audio
+    video, refused = read_answer(text, SENT).media
+    assert video.refusal == ""
+    assert reason in refused.refusal
+    assert refused.is_accepted is not bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        # It has no sound, perhaps: nobody can tell.
+        ("m=audio 9", "m=audio 0", ""),
+        ("a=sendonly\n", "a=inactive\n", ""),
+        ("opus/48000/2", "X/8000", "is X, which we did not offer"),
+    ],
+)
+def test_who_lacks_what_was_asked_for_refuses_nothing(
+    old: str, new: str, reason: str
+) -> None:
+    wanted = watched()
+    audio = (AUDIO + "a=sendonly\n").replace(old, new)
+    text = HEAD + TRANSPORT + VIDEO + "a=sendonly\n" + audio
+    video, lacking = read_answer(text, wanted).media
+    assert (video.is_accepted, lacking.is_accepted) == (True, False)
+    assert bool(lacking.refusal) is bool(reason)
+    assert reason in lacking.refusal
 
 
 @given(st.text())

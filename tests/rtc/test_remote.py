@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+from typing import Any
+
+import aiohttp
 import pytest
 
+from live777py.clients.sdp_session import SdpClient
 from live777py.core import wish
 from live777py.rtc import remote
+from live777py.rtc.outgoing import OutgoingPeer
 from tests.support.front import front_of
 from tests.support.link import Link
 from tests.support.node import node, publisher, until
@@ -185,3 +191,41 @@ async def test_a_server_may_hand_us_on_to_another_one() -> None:
         assert await here.delete(location) == 204
         assert [asked.method for asked in first.asked] == ["POST"]
         assert [asked.method for asked in second.asked] == ["POST", "DELETE"]
+
+
+@pytest.mark.parametrize(
+    ("where", "method", "error"),
+    [
+        (OutgoingPeer, "offer", OSError),
+        (SdpClient, "_post", aiohttp.ClientOSError),
+    ],
+)
+async def test_too_many_files_are_no_fault_of_the_other_servers(
+    where: type, method: str, error: type[OSError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_arguments: Any) -> None:
+        raise error(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(where, method, fails)
+    async with node() as here:
+        answer = await here.post("cam", sourceUrl="http://127.0.0.1:1/whep/cam")
+        assert answer == (503, "", remote.TOO_MANY_FILES)
+        assert await here.server.streams() == []
+
+
+async def test_too_many_files_end_a_session_and_not_the_wish(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(_peer: OutgoingPeer) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(OutgoingPeer, "detach", fails)
+    async with node() as there, node() as here, publisher(there.url):
+        location = await here.begin("cam", sourceUrl=f"{there.url}/whep/cam")
+
+        async def is_lost() -> bool:
+            return str((await here.get(location))["lastError"]) == remote.TOO_MANY_FILES
+
+        await until(is_lost)
+        monkeypatch.undo()
+        await here.connected(location)

@@ -32,6 +32,8 @@ async def test_what_is_not_published_yet_is_known_when_it_comes() -> None:
             await watching.until(lambda: len(watching.rtp_of("video")) == len(first))
             await sends(client, stream, watching)
             assert await here.codecs("cam") == ["vp8"]
+            # There was no sound to be refused.
+            assert (await here.get(location))["warnings"] == []
 
 
 async def test_another_codec_takes_the_place_of_the_first() -> None:

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from live777py.errors import UnsupportedCodec, UnusableOffer
+from live777py.errors import Invalid, InvalidOffer, UnsupportedCodec, UnusableOffer
 from live777py.protocol.codecs import Codec, Kind
 from live777py.protocol.extensions import Extension
 from live777py.protocol.sdp import parse
-from live777py.rtc.viewer_answer import ViewerAnswer, answer_viewer
+from live777py.rtc.viewer_answer import ViewerAnswer, answer_viewer, check_viewer
 from tests.rtc.offers import (
     LOCAL,
     SENDERS,
@@ -327,3 +327,22 @@ def test_safari_is_given_the_high_profile_it_offers() -> None:
     media = answer(read("safari-play"), HIGH).media
 
     assert media[1].codecs[0][1:] == (96, 97)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("no SDP", InvalidOffer),
+        (offer(video("sendonly")), UnusableOffer),
+        (offer(video("recvonly", "a=rtpmap:96 H263/90000")), UnsupportedCodec),
+    ],
+)
+def test_an_offer_is_refused_that_fits_no_stream(
+    text: str, error: type[Invalid]
+) -> None:
+    with pytest.raises(error):
+        check_viewer(text)
+
+
+def test_an_offer_is_fine_that_fits_some_stream() -> None:
+    check_viewer(read(CHROMIUM))

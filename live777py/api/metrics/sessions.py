@@ -43,6 +43,7 @@ CAUSES = (
     "stopped",
     "stream_deleted",
     "stream_expired",
+    "too_many_files",
     "too_many_hops",
     "unwatched",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from live777py.api.auth import GRANT
+from live777py.api.forwarded import client_address
 from live777py.core.access import Admission, Caller, Client
 from live777py.core.live import Live
 
@@ -23,6 +24,6 @@ def caller(request: web.Request) -> Caller:
     return Caller(
         live=request.app[LIVE],
         grant=request[GRANT],
-        client=Client(request.remote or "", user_agent),
+        client=Client(client_address(request), user_agent),
         admission=voices[0] if voices else None,
     )

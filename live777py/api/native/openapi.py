@@ -596,6 +596,7 @@ def _schemas() -> Json:
                 "since": moment,
                 "attempts": number,
                 "lastError": {"type": ["string", "null"]},
+                "warnings": _list_of(_TEXT),
                 "session": {"type": ["string", "null"]},
                 "bytes": number,
             },

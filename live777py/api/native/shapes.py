@@ -76,6 +76,7 @@ def cascade_info(info: CascadeInfo) -> Json:
         "since": info.since,
         "attempts": info.attempts,
         "lastError": info.error or None,
+        "warnings": list(info.warnings),
         "session": info.session,
         "bytes": info.traffic.bytes,
     }

@@ -65,6 +65,9 @@ def test_a_cascade_shows_where_it_leads_and_what_became_of_it() -> None:
         attempts=0,
         error="https://a.example/whep/cam answered 404",
         session=SessionId("08c1f2a0a60b0deeb66ee572bd369f80"),
+        warnings=(
+            f"{urls[1]} sends no audio: its section is X, which we did not offer",
+        ),
         sources=urls,
         is_configured=True,
         is_on_demand=True,
