@@ -153,6 +153,11 @@ async def test_nobody_there_is_told_apart_from_no_answer(
         with pytest.raises(NoResponse) as dead:
             await http.request("GET", url)
         assert dead.value.is_dead
+        with pytest.raises(NoResponse) as unknown:
+            await http.request("GET", "http://name.invalid/")
+        assert unknown.value.is_dead
+        # Numbers of the resolver are no error numbers of the system.
+        assert "Unknown error" not in unknown.value.reason
 
 
 def test_requests_are_below_fifty_a_second() -> None:
@@ -161,6 +166,15 @@ def test_requests_are_below_fifty_a_second() -> None:
     assert turns[0] == 100.0
     assert turns[50] - turns[0] > 1.0
     assert pace.wait(200.0) == 0.0
+
+
+async def test_a_server_without_tls_is_told_apart_from_others() -> None:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response()
+
+    async with served(answer) as url, Exchange() as http:
+        with pytest.raises(NoResponse, match="does not speak TLS"):
+            await http.request("GET", url.replace("http:", "https:"))
 
 
 async def test_it_is_used_in_its_block_only() -> None:

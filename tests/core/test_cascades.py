@@ -8,7 +8,8 @@ import pytest
 from live777py.aio.backoff import Backoff
 from live777py.core import cascades, rounds, seekers, wish
 from live777py.core.live import Live, Policy
-from live777py.core.model import Cascade, CascadeState, PeerState, Traffic
+from live777py.core.model import Cascade, CascadeState, PeerState, Role, Traffic
+from live777py.core.remote import Remote
 from live777py.core.stream import StreamPolicy
 from live777py.errors import (
     AlreadyPublishing,
@@ -419,10 +420,15 @@ async def test_a_wish_outlives_what_nobody_expected() -> None:
 async def test_there_is_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cascades, "MAX_CASCADES", 1)
     async with live() as (node, _):
-        await node.cascade("cam", source=SOURCE)
+        # Nobody could delete what the configuration has: it takes no room.
+        node.provision("configured", StreamPolicy())
+        node.configure_cascade("configured", Role.PUBLISH, (Remote.parse(SOURCE),))
+        made = await node.cascade("cam", source=SOURCE)
         with pytest.raises(AtCapacity, match="1 cascades"):
             await node.cascade("other", source=SOURCE)
-        assert only_stream(node).name == "cam"
+        assert {info.stream for info in node.cascades()} == {"configured", "cam"}
+        await node.end_cascade("cam", made.id)
+        await node.cascade("other", source=SOURCE)
 
 
 async def test_leaving_ends_cascades_whatever_they_do() -> None:
