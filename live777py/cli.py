@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING
 from live777py import __version__, descriptors, log, minting
 from live777py.config import Config, load
 from live777py.conformance import arguments as conformance
-from live777py.errors import ConfigError
+from live777py.core.stream import stream_name
+from live777py.errors import ConfigError, InvalidName
 from live777py.fleet import arguments as fleet
 from live777py.loadtest import arguments as loadtest
 
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "fleet":
         return _start_fleet(options)
     try:
-        config = load(_file(options.config), os.environ)
+        config = _configuration(_file(options.config))
         if options.command == "check":
             print("ok")
             return 0
@@ -80,6 +82,25 @@ def announce(server: Server) -> None:
     if others:
         lines += ["", f"  also at  {', '.join(others)}"]
     print("\n".join(lines), end="\n\n", flush=True)
+
+
+def _configuration(path: Path | None) -> Config:
+    """What the file and the environment say.
+
+    Raises:
+        ConfigError: with one line for every fault.
+    """
+    config = load(path, os.environ)
+    faults = []
+    for name in config.stream:
+        try:
+            stream_name(name)
+        except InvalidName as error:
+            where = "" if path is None else f"{path}: "
+            faults.append(f"{where}stream.{json.dumps(name)}: {error}")
+    if faults:
+        raise ConfigError(*faults)
+    return config
 
 
 def _serve(config: Config, *, verbose: bool) -> int:
@@ -141,16 +162,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.set_defaults(command="serve")
     for command, purpose in (
-        ("serve", "serve; the default"),
-        ("check", "say what is wrong with the configuration"),
+        ("serve", "serve until Ctrl-C or SIGTERM; the default"),
+        ("check", "say what is wrong with the configuration, and do not serve"),
     ):
         # SUPPRESS: the option's absence here does not undo the one before the command.
         _add_options(
-            commands.add_parser(command, help=purpose, allow_abbrev=False),
+            commands.add_parser(
+                command,
+                help=purpose,
+                description=_sentence(purpose),
+                allow_abbrev=False,
+            ),
             config=argparse.SUPPRESS,
             verbose=argparse.SUPPRESS,
         )
-    token = commands.add_parser("token", help=minting.PURPOSE, allow_abbrev=False)
+    token = commands.add_parser(
+        "token",
+        help=minting.PURPOSE,
+        description=_sentence(minting.PURPOSE),
+        allow_abbrev=False,
+    )
     _add_options(token, config=argparse.SUPPRESS, verbose=argparse.SUPPRESS)
     minting.add_arguments(token)
     loadtest.add_arguments(
@@ -163,6 +194,10 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("fleet", help=fleet.PURPOSE, allow_abbrev=False)
     )
     return parser
+
+
+def _sentence(purpose: str) -> str:
+    return f"{purpose[0].upper()}{purpose[1:]}."
 
 
 def _add_options(

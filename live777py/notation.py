@@ -249,11 +249,34 @@ def _shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def with_suffix(url: str, name: str) -> str:
+    """A URL with "-" and a name at the end of its path; a bare host has the name for a path."""
+    base, mark, query = url.partition("?")
+    base = base.rstrip("/")
+    separator = "-" if urlsplit(base).path else "/"
+    return f"{base}{separator}{name}{mark}{query}"
+
+
+def parse_token(text: str) -> str:
+    """A bearer token, as a header can hold it."""
+    if not re.fullmatch(r"[\x21-\x7e]+", text):
+        # Without the token: messages are logged.
+        raise ValueError(
+            "the token must be printable ASCII without spaces, and not empty: it goes into "
+            "a header"
+        )
+    return text
+
+
 def parse_url(text: str) -> str:
     """An http:// or https:// URL."""
     try:
         parts = urlsplit(text)
-        is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
+        is_url = (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0
+        )
     except ValueError:
         is_url = False
     if not is_url:

@@ -31,7 +31,7 @@ def run(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProce
         env=os.environ | {"PYTHONPATH": str(root)} | environ,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=50,
         check=False,
     )
 
@@ -104,6 +104,18 @@ def test_a_file_that_was_named_must_exist(
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr == "my.toml: cannot be read: No such file or directory\n"
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_names_of_streams_are_checked(tmp_path: Path, command: str) -> None:
+    (tmp_path / "live777.toml").write_text('[stream.""]\n[stream."a\\u0007"]\n')
+    done = run(command, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        'live777.toml: stream."": the stream name is empty: put one behind the last slash\n'
+        'live777.toml: stream."a\\u0007": the stream name has control characters: leave '
+        "them out\n"
+    )
 
 
 def test_serving_with_a_wrong_configuration_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Writes configuration.md beside it and config/live777.toml, both from live777py/config.py.
+"""Writes configuration.md beside it and config/live777.toml, both from live777py/config/.
 
 `make docs` runs it; tests/test_sample_config.py fails when either file is not what it writes.
 """
@@ -18,17 +18,13 @@ from live777py.config import (
     ENVIRONMENT_PREFIX,
     Config,
     DeclaredStream,
-    EventName,
     IceServer,
-    IceUrl,
-    Network,
-    Origin,
     RemoteServer,
     Section,
-    StaticToken,
     StreamStrategy,
     Webhook,
 )
+from live777py.config.values import EventName, IceUrl, Network, Origin, StaticToken
 from live777py.notation import parse_size
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +39,7 @@ PAGE_HEAD = """\
 # Configuration
 
 <!-- Written by configuration.py beside this page: change the docstrings of
-     live777py/config.py, then run `make docs`. -->
+     live777py/config/sections.py, then run `make docs`. -->
 
 `live777py` reads `live777.toml` in the working directory if there is one, or the file that
 `-c FILE` names. What a file does not say is at its default, and

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
+
+from live777py.aio.backoff import Backoff
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -15,13 +17,13 @@ class Line(Generic[K, T]):
     """What waits for one turn after the other.
 
     Attributes:
-        failures: in a row, kept by whoever works.
+        backoff: how long to wait after a failure, kept by whoever works.
         is_under_way: somebody works on its head.
     """
 
-    def __init__(self, key: K) -> None:
+    def __init__(self, key: K, backoff: Backoff) -> None:
         self.key = key
-        self.failures = 0
+        self.backoff = backoff
         self.is_under_way = False
         self.timer: asyncio.TimerHandle | None = None
         self.items: deque[tuple[int, T]] = deque()
@@ -40,8 +42,17 @@ class Lines(Generic[K, T]):
     and waits, workers are free for other lines.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(
+        self, limit: int, new_backoff: Callable[[], Backoff] = Backoff
+    ) -> None:
+        """Begin without any.
+
+        Args:
+            limit: how much may wait in all lines together.
+            new_backoff: makes that of a line.
+        """
         self._limit = limit
+        self._new_backoff = new_backoff
         self._count = 0
         self._lines: dict[K, Line[K, T]] = {}
         self._ready: OrderedDict[K, Line[K, T]] = OrderedDict()
@@ -58,7 +69,7 @@ class Lines(Generic[K, T]):
         """Put something at the end of a line; what had to go for it, the oldest, if anything."""
         line = self._lines.get(key)
         if line is None:
-            line = self._lines[key] = Line(key)
+            line = self._lines[key] = Line(key, self._new_backoff())
             self._make_ready(line)
         self._count += 1
         line.items.append((self._count, item))

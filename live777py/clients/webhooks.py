@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import secrets
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Self
 
 import aiohttp
 
+from live777py.aio.backoff import Backoff
 from live777py.aio.scope import TaskScope
 from live777py.clients import posting
 from live777py.clients.complaints import Complaints
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 #: Requests of one webhook that may be under way; each is about another stream.
 UNDER_WAY = 16
 
-#: Seconds before the first repetition, doubled with each further one up to a bound.
+#: Seconds before the first repetition, and the most before a further one.
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 
@@ -121,7 +121,9 @@ class _Hook:
     def __init__(self, config: Webhook) -> None:
         self._config = config
         self._secret = config.secret.get_secret_value()
-        self._lines: Lines[StreamName, _Delivery] = Lines(config.max_waiting)
+        self._lines: Lines[StreamName, _Delivery] = Lines(
+            config.max_waiting, lambda: Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        )
         self._about = f"webhook {posting.origin(config.url)}"
         self._complaints = Complaints(logger, self._about)
         self._is_failing = False
@@ -195,7 +197,7 @@ class _Hook:
         else:
             self._failures += 1
             self._give_up(delivery, str(reply))
-        line.failures = 0
+        line.backoff.reset()
         self._lines.done(line)
 
     async def _post(self, http: aiohttp.ClientSession, delivery: _Delivery) -> Reply:
@@ -219,8 +221,7 @@ class _Hook:
         wanted: float,
     ) -> None:
         self._failures += 1
-        delay = max(pause(line.failures), wanted)
-        line.failures += 1
+        delay = max(line.backoff.next(), wanted)
         if asyncio.get_running_loop().time() + delay > delivery.deadline:
             self._give_up(delivery, problem)
             self._lines.done(line)
@@ -239,12 +240,3 @@ class _Hook:
         if self._is_failing:
             self._is_failing = False
             logger.info("%s: works again", self._about)
-
-
-def pause(failures: int) -> float:
-    """Seconds until the next attempt, after so many failures before this one.
-
-    Receivers that came back must not be met by all nodes and streams at the same moment.
-    """
-    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures, 30))
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 from live777py.conformance.options import Options, has_placeholder
-from live777py.notation import parse_url
+from live777py.notation import parse_token, parse_url
 
 PURPOSE = "check any WHIP/WHEP server against the specifications"
 
@@ -44,9 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = _DESCRIPTION
     parser.epilog = _EXAMPLES
     add = parser.add_argument
-    add("--whip", metavar="URL", type=_url, help="the WHIP endpoint")
-    add("--whep", metavar="URL", type=_url, help="the WHEP endpoint")
-    add("--token", metavar="TOKEN", help="bearer token for all requests")
+    add("--whip", metavar="URL", type=_of(parse_url), help="the WHIP endpoint")
+    add("--whep", metavar="URL", type=_of(parse_url), help="the WHEP endpoint")
+    add(
+        "--token",
+        metavar="TOKEN",
+        type=_of(parse_token),
+        help="bearer token for all requests",
+    )
     add(
         "--fixed",
         action="store_true",
@@ -81,8 +87,11 @@ def options(arguments: argparse.Namespace) -> Options:
     return given
 
 
-def _url(text: str) -> str:
-    try:
-        return parse_url(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def _of(parse: Callable[[str], str]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read

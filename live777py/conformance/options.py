@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from live777py.conformance.model import Side
+from live777py.notation import with_suffix
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,5 +83,4 @@ def has_placeholder(options: Options) -> bool:
 def _url(template: str | None, name: str, is_given: bool) -> str | None:
     if template is None or is_given:
         return None if template is None else template.replace("{n}", name)
-    base, mark, query = template.partition("?")
-    return f"{base.rstrip('/')}-{name}{mark}{query}"
+    return with_suffix(template, name)

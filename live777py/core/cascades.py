@@ -340,17 +340,17 @@ class Cascades:
                         log.info(WAITS, verb, wish.remote.shown, wish.error)
                 elif wish.is_stopped or wish.is_superseded:
                     return
-                elif not wish.is_wanted:
+                elif not wish.demand.is_wanted:
                     if wish.edge is not None:
                         return
                     wish.idle()
-                    await wish.demand()
+                    await wish.demand.come()
                 elif wish.role is Role.SUBSCRIBE and not wish.stream.relay.codecs:
                     wish.starve()
                     # What a source sends is known when its media comes.
                     is_near = wish.stream.connected(Role.PUBLISH) > 0
                     await wish.pause(SOON if is_near else LOOK)
-                elif wish.must_rest:
+                elif wish.rounds.must_rest:
                     await wish.rest()
                 else:
                     wish.choose()
@@ -379,7 +379,7 @@ class Cascades:
 
     async def _until_lost(self, wish: Wish, session: Session) -> None:
         """Wait for a session's end, or bring it about where nothing comes."""
-        interval = LOOK if len(wish.remotes) > 1 else None
+        interval = LOOK if wish.rounds.has_others else None
         while not session.ended.is_set():
             try:
                 async with asyncio.timeout(interval):

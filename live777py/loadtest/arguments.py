@@ -18,7 +18,7 @@ from live777py.loadtest.options import (
     parse_seconds,
     parse_share,
 )
-from live777py.notation import parse_url
+from live777py.notation import parse_token, parse_url
 
 T = TypeVar("T")
 
@@ -116,7 +116,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1,
         help="of the losses (default 1)",
     )
-    add("--token", metavar="TOKEN", help="bearer token for all requests")
+    add(
+        "--token",
+        metavar="TOKEN",
+        type=_of(parse_token),
+        help="bearer token for all requests",
+    )
     add(
         "--pid",
         metavar="PID",
@@ -156,6 +161,8 @@ def options(arguments: argparse.Namespace) -> Options:
         viewers = 10 if whep else 0
     if viewers and whep is None:
         raise ValueError("-n needs --whep: where shall they watch?")
+    if not viewers and whip is None:
+        raise ValueError("there is nothing to do: let somebody watch (-n), or --whip")
     return Options(
         whip=whip,
         whep=whep if viewers else None,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from live777py.notation import parse_duration
+from live777py.notation import parse_duration, with_suffix
 
 #: Bounds on what one process drives.
 MAX_STREAMS = 1000
@@ -133,8 +133,7 @@ def url_of(template: str, number: int, count: int) -> str:
         return template.replace("{n}", str(number))
     if count == 1:
         return template
-    base, mark, query = template.partition("?")
-    return f"{base.rstrip('/')}-{number}{mark}{query}"
+    return with_suffix(template, str(number))
 
 
 def parse_share(text: str) -> float:

@@ -166,6 +166,20 @@ def best_match(source: Codec, offered: Iterable[Codec]) -> Codec | None:
     return min(found, key=lambda pair: pair[0])[1] if found else None
 
 
+def lacks_fragments(source: Codec, offered: Iterable[Codec]) -> bool:
+    """Whether H.264 fails by its packets alone: fragments and aggregates, and none are taken.
+
+    Those of packetization-mode=1 mean nothing to a receiver of mode 0 (RFC 6184 section 6.2).
+    """
+    codecs = tuple(offered)
+    kept = tuple(p for p in source.parameters if p[0] != "packetization-mode")
+    in_single_units = replace(source, parameters=kept)
+    return (
+        best_match(source, codecs) is None
+        and best_match(in_single_units, codecs) is not None
+    )
+
+
 def h264_profile(profile_level_id: str | None) -> str | None:
     """The profile that six hexadecimal digits stand for (RFC 6184 section 8.1).
 

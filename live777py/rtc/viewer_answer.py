@@ -15,6 +15,7 @@ from live777py.protocol.profiles import (
     describe_all,
     describe_stream,
     is_stereo,
+    lacks_fragments,
 )
 from live777py.protocol.sdp import Attribute, MediaSection
 from live777py.rtc.answer import AnsweredSection, LocalParameters, write_answer
@@ -194,10 +195,15 @@ def _choose(
         offered = codecs[section.mid]
         best = best_match(source[kind], (o.codec for o in offered))
         if best is None:
-            raise UnsupportedCodec(
-                f"the stream is {describe_stream(source)}; "
-                + _playable({kind: section}, codecs)
+            message = f"the stream is {describe_stream(source)}; " + _playable(
+                {kind: section}, codecs
             )
+            if lacks_fragments(source[kind], (o.codec for o in offered)):
+                message += (
+                    ", but only by packetization-mode=0, and the stream's packets are those of "
+                    "packetization-mode=1: offer that"
+                )
+            raise UnsupportedCodec(message)
         live = next(o for o in offered if o.codec is best)
         chosen[section.mid] = (live, *(o for o in offered if o is not live))
     if not chosen:

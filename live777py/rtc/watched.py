@@ -33,11 +33,10 @@ DESCRIBING: dict[Kind, tuple[Extension, ...]] = {
 }
 
 
-def _h264(profile_level_id: str) -> Codec:
+def _h264(profile_level_id: str, mode: str = "1") -> Codec:
     parameters = (
         ("level-asymmetry-allowed", "1"),
-        # Who receives this mode takes single NAL units too (RFC 6184 section 6.3).
-        ("packetization-mode", "1"),
+        ("packetization-mode", mode),
         ("profile-level-id", profile_level_id),
     )
     return Codec("video", "H264", 90_000, parameters=parameters)
@@ -95,6 +94,12 @@ WATCHED: dict[Kind, tuple[Codec, ...]] = {
         replace(_VP9, parameters=(("profile-id", "1"),)),
         replace(_VP9, parameters=(("profile-id", "3"),)),
         replace(_AV1, parameters=(("profile", "1"),)),
+        # Single NAL units can be had by the other mode too (RFC 6184 section 6.3), but a stream
+        # that is known to have nothing else can be handed on to those who know nothing else.
+        _h264("42e01f", mode="0"),
+        _h264("42001f", mode="0"),
+        _h264("4d001f", mode="0"),
+        _h264("64001f", mode="0"),
     ),
     "audio": (
         _OPUS,

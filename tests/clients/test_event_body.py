@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from live777py.clients.event_body import EVENT_NAMES, Bodies
-from live777py.config import EventName
+from live777py.config.values import EventName
 from live777py.core.events import Event, EventType
 from live777py.core.model import Cascade, Role, SessionId, StreamName
 from tests.support.golden import golden

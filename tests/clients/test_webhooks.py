@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from live777py.clients import complaints, posting, webhooks
-from live777py.clients.webhooks import Webhooks, pause
+from live777py.clients.webhooks import Webhooks
 from live777py.config import Webhook
 from live777py.core.events import Event, Events, EventType
 from live777py.core.model import StreamName
@@ -187,11 +187,12 @@ async def test_what_may_pass_is_tried_again_with_the_same_id(status: int) -> Non
 
 
 async def test_after_a_success_pauses_begin_anew() -> None:
-    failures: list[int] = []
+    pauses: list[float] = []
 
     async def now_and_then(_received: Received) -> web.StreamResponse:
-        failures.append(told._hooks[0]._lines._lines[StreamName("cam")].failures)
-        return web.Response(status=204 if len(failures) in (3, 5) else 500)
+        line = told._hooks[0]._lines._lines[StreamName("cam")]
+        pauses.append(line.backoff._usual)
+        return web.Response(status=204 if len(pauses) in (3, 5) else 500)
 
     async with (
         receiving(now_and_then) as receiver,
@@ -199,7 +200,7 @@ async def test_after_a_success_pauses_begin_anew() -> None:
     ):
         events.happens()
         events.happens()
-    assert failures == [0, 1, 2, 0, 1]
+    assert pauses == [0.005, 0.01, 0.02, 0.005, 0.01]
 
 
 async def test_a_connection_that_is_closed_is_tried_again() -> None:
@@ -374,15 +375,6 @@ async def test_a_bug_costs_one_event_and_not_the_rest(
     assert numbers(receiver) == [2]
     assert told.counters()["given_up"] == 1
     assert "a bug" in caplog.text
-
-
-def test_pauses_grow_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhooks, "FIRST_PAUSE", 1.0)
-    monkeypatch.setattr(webhooks, "LONGEST_PAUSE", 60.0)
-    for failures, longest in ((0, 1), (1, 2), (5, 32), (6, 60), (10_000, 60)):
-        drawn = [pause(failures) for _ in range(50)]
-        assert all(longest / 2 <= seconds <= longest for seconds in drawn)
-        assert len(set(drawn)) > 1
 
 
 async def test_a_server_tells_of_a_publisher_from_the_first_event_to_the_last() -> None:

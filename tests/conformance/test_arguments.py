@@ -45,6 +45,17 @@ def test_a_wrong_url_ends_with_status_2(capsys: pytest.CaptureFixture[str]) -> N
     assert '"cam" is not a URL' in capsys.readouterr().err
 
 
+def test_a_token_that_no_header_holds_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(*URLS, "--token", "s3cr\u00e9t")
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert "printable ASCII" in told
+    assert "s3cr" not in told
+
+
 def test_help_tells_names_and_statuses(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse("--help")

@@ -153,6 +153,11 @@ async def test_nobody_there_is_told_apart_from_no_answer(
         with pytest.raises(NoResponse) as dead:
             await http.request("GET", url)
         assert dead.value.is_dead
+        with pytest.raises(NoResponse) as unknown:
+            await http.request("GET", "http://name.invalid/")
+        assert unknown.value.is_dead
+        # Numbers of the resolver are no error numbers of the system.
+        assert "Unknown error" not in unknown.value.reason
 
 
 def test_requests_are_below_fifty_a_second() -> None:

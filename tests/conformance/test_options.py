@@ -21,6 +21,10 @@ def test_names_are_appended() -> None:
     ]
 
 
+def test_a_bare_host_stays_the_host() -> None:
+    assert first(Options("http://h:80/"), 1) == [Target("http://h:80/ab1", None, None)]
+
+
 def test_names_go_where_the_url_says() -> None:
     options = Options("http://h/{n}/whip", "http://h/{n}/whep")
     assert first(options, 1) == [Target("http://h/ab1/whip", "http://h/ab1/whep", None)]
@@ -52,7 +56,9 @@ def test_a_side_that_was_not_asked_for_has_no_url() -> None:
     assert "secret" not in repr(Options(WHIP, token="secret"))
 
 
-@pytest.mark.parametrize("text", ["cam", "ftp://h/x", "http://", "http://[::1"])
+@pytest.mark.parametrize(
+    "text", ["cam", "ftp://h/x", "http://", "http://[::1", "http://h:99999/x"]
+)
 def test_other_than_http_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a URL"):
         parse_url(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from hypothesis import strategies as st
@@ -68,6 +69,7 @@ def send_headers(target: Target, count: int, number: int = 1) -> None:
         lambda fields: [name for name, _ in fields].count(b"Host") < 2
     )
     where = urlsplit(target.server.url)
+    opened: list[str] = []
 
     def send(example: tuple[str, list[tuple[bytes, bytes]], bytes]) -> None:
         asked, fields, body = example
@@ -84,7 +86,25 @@ def send_headers(target: Target, count: int, number: int = 1) -> None:
                 # A body may be announced that does not come.
                 client.settimeout(0.05)
             with client.makefile("rb") as answers, contextlib.suppress(TimeoutError):
-                target.note(int(answers.readline().split()[1]))
+                status = 100
+                while status == 100:
+                    status, session = read_head(answers)
+                    target.note(status)
+                    opened.extend(session)
 
     bodies = st.sampled_from((b"", b"", b"v=0", b"{}", b"0\r\n\r\n"))
     examples(send, st.tuples(st.sampled_from(ASKED), headers, bodies), count, number)
+    # Offers of ours, which nobody will answer.
+    for session in opened:
+        target.ask("DELETE", session)
+
+
+def read_head(answers: BinaryIO) -> tuple[int, list[str]]:
+    """The status of an answer, and the session that it has opened."""
+    status = int(answers.readline().split()[1])
+    session = []
+    while (line := answers.readline()).strip():
+        name, _, value = line.decode().partition(": ")
+        if name == "Location" and value.startswith("/session/"):
+            session.append(value.strip())
+    return status, session

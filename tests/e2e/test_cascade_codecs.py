@@ -93,9 +93,7 @@ VIDEO = {
     ),
     "H.264 High 10": Case(h264("6e0028"), None, _profile("high10", "yuv420p10le")),
     "H.264 High 4:4:4": Case(h264("f40028"), None, _profile("high444", "yuv444p")),
-    "H.264 in single units": Case(
-        h264("42e028", mode="0"), h264("42e028"), _profile("baseline")
-    ),
+    "H.264 in single units": Case(h264("42e028", mode="0"), None, _profile("baseline")),
     "H.265": Case(H265),
     "H.265 Main 10": Case(_profile_id(H265, 2), None, DEEP),
     "VP8": Case(VP8),

@@ -44,9 +44,9 @@ def test_there_are_viewers_where_there_is_a_place_to_watch() -> None:
     assert (only.viewers, only.whep) == (0, None)
 
 
-@pytest.mark.parametrize("words", [[], [*URLS[:2], "-n", "5"]])
+@pytest.mark.parametrize("words", [[], [*URLS[:2], "-n", "5"], [*URLS[2:], "-n", "0"]])
 def test_what_does_not_go_together_is_refused(words: list[str]) -> None:
-    with pytest.raises(ValueError, match="--whep"):
+    with pytest.raises(ValueError, match=r"--whip|--whep"):
         arguments.options(parse(*words))
 
 
@@ -60,6 +60,7 @@ def test_what_does_not_go_together_is_refused(words: list[str]) -> None:
         ["-n", "ten"],
         ["-t", "0s"],
         ["--rate", "0"],
+        ["--token", "a\nb"],
         ["--loss", "101%"],
         ["--require", "quality>1"],
     ],

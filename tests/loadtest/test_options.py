@@ -21,6 +21,8 @@ from live777py.notation import parse_url
         ("http://h/whip/cam", 1, 2, "http://h/whip/cam-1"),
         ("http://h/whip/cam/", 3, 3, "http://h/whip/cam-3"),
         ("http://h/whip?stream=a", 2, 2, "http://h/whip-2?stream=a"),
+        ("http://h/", 1, 2, "http://h/1"),
+        ("http://h:80?a=1", 1, 2, "http://h:80/1?a=1"),
         ("http://h/{n}/whip", 12, 20, "http://h/12/whip"),
         ("http://h/{n}/whip", 1, 1, "http://h/1/whip"),
     ],

@@ -290,6 +290,24 @@ def test_a_viewer_that_cannot_decode_is_told_both_sides() -> None:
     )
 
 
+def test_a_viewer_of_single_units_is_told_why_it_cannot_watch() -> None:
+    lines = "a=rtpmap:96 H264/90000\na=fmtp:96 profile-level-id=42e01f"
+    text = offer(audio("recvonly"), video("recvonly", lines, formats="96"))
+
+    with pytest.raises(UnsupportedCodec) as caught:
+        answer(text, {"video": h264("42e01f")})
+
+    assert str(caught.value) == (
+        "the stream is H264 Constrained Baseline 3.1; the viewer can play H264 Constrained "
+        "Baseline 3.1, but only by packetization-mode=0, and the stream's packets are those "
+        "of packetization-mode=1: offer that"
+    )
+    with pytest.raises(UnsupportedCodec) as caught:
+        answer(text, {"video": h264("6e0028")})
+    assert "packetization" not in str(caught.value)
+    answer(text, {"video": h264("42e01f", mode="0")})
+
+
 def test_a_viewer_of_another_profile_is_told_which() -> None:
     with pytest.raises(UnsupportedCodec) as caught:
         answer(read("firefox-play"), {**HIGH, "video": h264("6e0028")})

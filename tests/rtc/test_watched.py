@@ -4,7 +4,7 @@ import pytest
 
 from live777py.protocol.codecs import Codec, Kind
 from live777py.protocol.extensions import FORWARDED, Extension
-from live777py.protocol.profiles import FORWARDED_CODECS, matches
+from live777py.protocol.profiles import FORWARDED_CODECS, best_match, matches
 from live777py.rtc.answer import LocalParameters
 from live777py.rtc.codecs import offered_codecs, offered_extensions
 from live777py.rtc.offer import read_offer
@@ -49,6 +49,14 @@ def test_what_we_offer_to_watch_names_all_codecs_and_no_extension() -> None:
 )
 def test_every_profile_can_be_watched(codec: Codec) -> None:
     assert any(matches(codec, offered) for offered in WATCHED["video"])
+
+
+@pytest.mark.parametrize("profile", ["42e01f", "42001f", "4d001f", "640028"])
+def test_single_units_are_known_for_what_they_are(profile: str) -> None:
+    for mode in "01":
+        found = best_match(h264(profile, mode=mode), WATCHED["video"])
+        assert found is not None
+        assert found.parameter("packetization-mode") == mode
 
 
 def test_payload_types_are_those_that_everybody_takes() -> None:

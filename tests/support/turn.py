@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shutil
 import socket
@@ -16,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 from aioice import stun
 
+from live777py.fleet.ports import free
 from tests.support.certificates import write_certificate
 
 LISTENING = "127.0.0.1"
@@ -66,7 +66,8 @@ async def turn_server() -> AsyncIterator[TurnServer]:
     if executable is None:
         raise RuntimeError("there is no coturn: `make test` installs it")
     with TemporaryDirectory() as folder:
-        port, tls_port = _free_port(), _free_port()
+        ports = free(LISTENING)
+        port, tls_port = next(ports), next(ports)
         log = Path(folder) / "log"
         cert, key = Path(folder) / "cert.pem", Path(folder) / "key.pem"
         write_certificate(cert, key)
@@ -94,19 +95,6 @@ async def turn_server() -> AsyncIterator[TurnServer]:
         finally:
             process.kill()
             await process.wait()
-
-
-def _free_port() -> int:
-    """A port that is free for UDP and for TCP."""
-    while True:
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
-        ):
-            udp.bind((LISTENING, 0))
-            with contextlib.suppress(OSError):
-                tcp.bind(udp.getsockname())
-                return int(udp.getsockname()[1])
 
 
 async def _answered(port: int) -> None:
