@@ -19,6 +19,7 @@ from aiohttp import web
 
 from live777py.aio import network
 from live777py.aio.scope import TaskScope
+from live777py.aio.starvation import Starvation
 from live777py.api.cors import CrossOrigin
 from live777py.api.front import Front
 from live777py.api.native import pages
@@ -181,6 +182,7 @@ async def run(config: Config, *, ready: Callable[[Server], None]) -> int:
         OSError: an address cannot be bound.
     """
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(Starvation())
     stop = asyncio.Event()
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.set)

@@ -115,7 +115,7 @@ class Session:
         makes_room: it publishes only until somebody else does.
         path: where the other side is a node: of a publisher, where its media comes from; of a
             viewer, to whom it goes.
-        connected_at: when it was connected, 0 if it never was.
+        connected_at: when it was connected, on a clock that nobody sets; None if it never was.
         ending: how it ended, once it has.
         deadline: until when it must be connected, while it is not.
         past_ufrags: of the client, from before its ICE restarts.
@@ -132,7 +132,7 @@ class Session:
     warnings: tuple[str, ...] = ()
     makes_room: bool = False
     path: Path = ()
-    connected_at: Milliseconds = 0
+    connected_at: float | None = None
     ending: Ending | None = None
     has_begun: bool = False
     is_answered: bool = False
@@ -141,6 +141,13 @@ class Session:
     deadline: asyncio.Timeout | None = None
     past_ufrags: set[str] = field(default_factory=set)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def lasted(self) -> float:
+        """Seconds since it was connected, 0 if it never was."""
+        return (
+            0.0 if self.connected_at is None else time.monotonic() - self.connected_at
+        )
 
     def info(self) -> SessionInfo:
         """A snapshot."""
@@ -431,7 +438,7 @@ class Stream:
     def promote(self, session: Session) -> Session | None:
         """Note that a session is connected; the publisher whose place it has taken, if any."""
         session.is_connected = True
-        session.connected_at = now_ms()
+        session.connected_at = time.monotonic()
         if session is not self.successor:
             return None
         replaced = self.publisher

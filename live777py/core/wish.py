@@ -233,8 +233,8 @@ class Wish:
     def lost(self, session: Session) -> None:
         """The session has ended."""
         ending = session.ending or Ending("it has ended")
-        was_connected = session.connected_at > 0
-        lasted = (now_ms() - session.connected_at) / 1000 if was_connected else 0.0
+        was_connected = session.connected_at is not None
+        lasted = session.lasted
         self._passed += replace(session.peer.traffic, bitrate=0)
         self._wait(ending.reason)
         if self.is_stopped:
@@ -386,7 +386,7 @@ class Wish:
         session = self.session
         if session is None or not session.is_connected:
             return not self.is_superseded
-        return now_ms() - session.connected_at < HOLD * 1000
+        return session.lasted < HOLD
 
     def _end_round(self) -> None:
         failure = self.rounds.end(self._error)
@@ -427,7 +427,7 @@ class Wish:
             return
         if self.stream.relay.codecs:
             self._seekers.tell(None)
-        elif now_ms() - session.connected_at >= PROMPT * 1000:
+        elif session.lasted >= PROMPT:
             # We wait at the other server, where nobody publishes.
             self._seekers.tell(NotPublished(self.stream.name))
         else:

@@ -340,6 +340,22 @@ async def test_a_push_of_something_else_begins_anew_at_once_if_the_last_one_has_
             assert peer_of(media) is first
 
 
+async def test_a_clock_that_is_set_back_makes_no_connection_shorter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rounds, "Backoff", lambda **_: Backoff(600, 600))
+    monkeypatch.setattr(wish, "STEADY", 0.0)
+    async with live() as (node, media):
+        await node.publish("cam", "an offer")
+        media.relays["cam"].peers[0].connect()
+        await node.cascade("cam", target=TARGET)
+        first = peer_of(media)
+        await connect(node, first)
+        monkeypatch.setattr(wish, "now_ms", lambda: 0)
+        first.end("the stream is now VP9", "codec_changed")
+        await until(lambda: peer_of(media) is not first)
+
+
 async def test_a_push_waits_for_a_publisher_who_is_about_to_show_what_it_sends() -> (
     None
 ):
