@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
 from blockbuster import blockbuster_ctx
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# How long an example takes is the machine's business.
-settings.register_profile("untimed", deadline=None)
+# How long an example takes is the machine's business, and how long a callback does.
+settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("untimed")
+logging.getLogger("asyncio").addFilter(
+    lambda record: not str(record.msg).startswith("Executing ")
+)
 
 
 def pytest_collection_modifyitems(

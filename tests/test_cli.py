@@ -31,7 +31,7 @@ def run(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProce
         env=os.environ | {"PYTHONPATH": str(root)} | environ,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=50,
         check=False,
     )
 

@@ -54,7 +54,7 @@ async def process(folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
 async def url_of(child: asyncio.subprocess.Process) -> str:
     """The base URL that the command prints."""
     assert child.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(50):
         while line := (await child.stdout.readline()).decode():
             for word in line.split():
                 if word.startswith("http://"):
@@ -251,7 +251,7 @@ async def test_a_hangup_renews_the_certificate_and_does_not_end_the_server(
     async with process(tmp_path) as child:
         assert child.stdout is not None
         assert child.stderr is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(50):
             assert b"serving" in await child.stdout.readline()
             child.send_signal(signal.SIGHUP)
             while b"anew" not in await child.stderr.readline():

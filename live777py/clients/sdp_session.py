@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -19,6 +18,7 @@ import aiohttp
 
 from live777py.aio.finish import finish
 from live777py.clients import posting
+from live777py.clients.reasons import reason_of
 from live777py.core.remote import hidden, secrets_in, shown
 from live777py.errors import Unavailable
 from live777py.protocol import sdpfrag
@@ -286,7 +286,7 @@ class SdpClient:
             reason = f"no answer within {self._timeout:g} s"
             raise Unreachable(url, reason) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise Unreachable(url, _reason(error)) from error
+            raise Unreachable(url, reason_of(error)) from error
 
     @property
     def _client(self) -> aiohttp.ClientSession:
@@ -398,19 +398,6 @@ async def _text(response: aiohttp.ClientResponse, limit: int) -> str:
     while len(data) < limit and not response.content.at_eof():
         data += await response.content.read(limit - len(data))
     return data.decode("utf-8", "replace")
-
-
-def _reason(error: Exception) -> str:
-    """In words; without the URLs that aiohttp quotes, in whose queries are secrets."""
-    if isinstance(error, aiohttp.ClientResponseError):
-        return "what it answered is not HTTP"
-    if isinstance(error, aiohttp.InvalidURL):
-        return "the URL, or the one that it redirects to, cannot be used"
-    if isinstance(error, OSError) and error.errno:
-        # Those of the resolver are negative, and none of the system's.
-        known = os.strerror(error.errno) if error.errno > 0 else error.strerror
-        return known or "the host name cannot be resolved"
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _checked(url: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 from live777py.aio.finish import finish
+from live777py.clients.reasons import reason_of
 
 #: Seconds between two requests: forty a second at most, whatever runs at once.
 INTERVAL = 1 / 40
@@ -302,10 +302,7 @@ class Exchange:
         except TimeoutError as error:
             raise NoResponse(sent, f"none within {TIMEOUT:g} s") from error
         except aiohttp.ClientConnectorError as error:
-            # Those of the resolver are negative, and none of the system's.
-            errno = error.errno or 0
-            reason = os.strerror(errno) if errno > 0 else error.strerror
-            raise NoResponse(sent, reason or str(error), is_dead=True) from error
+            raise NoResponse(sent, reason_of(error), is_dead=True) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             reason = str(error) or type(error).__name__
             raise NoResponse(sent, reason) from error

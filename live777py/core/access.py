@@ -135,12 +135,18 @@ class Caller:
         return await self.live.publish(name, offer, via)
 
     async def subscribe(
-        self, name: str, offer: str | None, via: str = "", *, may_wait: bool = True
+        self,
+        name: str,
+        offer: str | None,
+        via: str = "",
+        *,
+        may_wait: bool = True,
+        seen: float | None = None,
     ) -> Answered:
         """Begin a viewer's session."""
         self.grant.require(Right.SUBSCRIBE, name)
         await self._admit(Role.SUBSCRIBE, name)
-        return await self.live.subscribe(name, offer, via, may_wait=may_wait)
+        return await self.live.subscribe(name, offer, via, may_wait=may_wait, seen=seen)
 
     def accept(self, name: str, session_id: str, answer: str) -> None:
         """Answer an offer of ours."""

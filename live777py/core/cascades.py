@@ -78,7 +78,8 @@ class Cascades:
         self._wishes: dict[CascadeId, Wish] = {}
         self._by_stream: dict[Stream, list[Wish]] = {}
         self._edge = edge
-        self._fetched = 0
+        #: Those that nobody asked for by the API.
+        self._unasked_for = 0
         self._is_closing = False
 
     async def begin(self, stream: Stream, role: Role, remote: Remote) -> CascadeInfo:
@@ -98,9 +99,10 @@ class Cascades:
             publisher = stream.publisher
             if publisher is not None and not publisher.makes_room:
                 raise AlreadyPublishing(stream.name)
-        # What viewers have fetched takes no room from the operator's: each such stream has a
-        # session at least, of which there is a bound.
-        if len(self._wishes) - self._fetched >= MAX_CASCADES:
+        # What viewers have fetched takes no room from these: each such stream has a session at
+        # least, of which there is a bound. Nor does what the configuration has, which nobody
+        # could delete to make room.
+        if len(self._wishes) - self._unasked_for >= MAX_CASCADES:
             raise AtCapacity(f"there are {MAX_CASCADES} cascades: delete some first")
         wish = Wish(stream, role, (remote,))
         # From here on the stream stays, though nobody publishes or watches yet.
@@ -281,7 +283,7 @@ class Cascades:
     def _add(self, wish: Wish) -> None:
         self._wishes[wish.id] = wish
         self._by_stream.setdefault(wish.stream, []).append(wish)
-        self._fetched += wish.edge is not None
+        self._unasked_for += wish.is_configured or wish.edge is not None
         wish.stream.cascades += 1
         wish.stream.pulls += wish.role is Role.PUBLISH
         wish.stream.is_on_demand |= wish.is_on_demand
@@ -293,7 +295,7 @@ class Cascades:
         others.remove(wish)
         if not others:
             del self._by_stream[wish.stream]
-        self._fetched -= wish.edge is not None
+        self._unasked_for -= wish.is_configured or wish.edge is not None
         wish.stream.cascades -= 1
         wish.stream.pulls -= wish.role is Role.PUBLISH
         wish.stream.is_on_demand &= not wish.is_on_demand
@@ -338,17 +340,17 @@ class Cascades:
                         log.info(WAITS, verb, wish.remote.shown, wish.error)
                 elif wish.is_stopped or wish.is_superseded:
                     return
-                elif not wish.is_wanted:
+                elif not wish.demand.is_wanted:
                     if wish.edge is not None:
                         return
                     wish.idle()
-                    await wish.demand()
+                    await wish.demand.come()
                 elif wish.role is Role.SUBSCRIBE and not wish.stream.relay.codecs:
                     wish.starve()
                     # What a source sends is known when its media comes.
                     is_near = wish.stream.connected(Role.PUBLISH) > 0
                     await wish.pause(SOON if is_near else LOOK)
-                elif wish.must_rest:
+                elif wish.rounds.must_rest:
                     await wish.rest()
                 else:
                     wish.choose()
@@ -377,7 +379,7 @@ class Cascades:
 
     async def _until_lost(self, wish: Wish, session: Session) -> None:
         """Wait for a session's end, or bring it about where nothing comes."""
-        interval = LOOK if len(wish.remotes) > 1 else None
+        interval = LOOK if wish.rounds.has_others else None
         while not session.ended.is_set():
             try:
                 async with asyncio.timeout(interval):

@@ -146,6 +146,12 @@ class ViewerPeer(Peer, Protocol):
             Invalid: the answer is malformed or does not fit; another one may be tried.
         """
 
+    def has_seen(self, age: float) -> None:
+        """Begin with no key frame that came more than so many seconds ago.
+
+        Not for ever: where the publisher makes no new one within a moment, an old one has to do.
+        """
+
     def mute(self, kind: Kind, muted: bool) -> None:
         """Send no more of this kind, or send it again; one that it never had is fine."""
 
@@ -188,6 +194,12 @@ class Relay(Protocol):
 
     def viewer(self) -> ViewerPeer:
         """A peer that is sent these tracks."""
+
+    def has_seen(self, age: float) -> None:
+        """Viewers are about to come who have seen what was sent until so many seconds ago.
+
+        Sources that are opened from now on ask for nothing that is older.
+        """
 
     def source(self, remote: Remote) -> RemotePeer:
         """A peer that takes its media from another server (WHEP), else like a publisher."""

@@ -11,9 +11,8 @@ from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from live777py.aio.backoff import Backoff
+from live777py.core.demand import Demand
 from live777py.core.edge import Edge, Failure
-from live777py.core.lineage import Path
 from live777py.core.model import (
     NO_TRAFFIC,
     Cascade,
@@ -24,14 +23,12 @@ from live777py.core.model import (
 )
 from live777py.core.ports import Ending, PeerGone
 from live777py.core.remote import Remote
+from live777py.core.rounds import Rounds
 from live777py.core.seekers import Seekers, settled
 from live777py.core.stream import Session, Stream, now_ms
 from live777py.errors import (
     AlreadyPublishing,
-    AtCapacity,
     GatewayTimeout,
-    LiveError,
-    Loop,
     NotPublished,
     ShuttingDown,
 )
@@ -43,12 +40,6 @@ STABLE = 10.0
 #: Seconds for which one must have lasted that ends since something else is published, so that
 #: the other server is told so at once.
 STEADY = 1.0
-
-#: The longest that another server may ask us to wait.
-MAX_RETRY_AFTER = 300.0
-
-#: Seconds between two attempts for viewers who wait, at most.
-MAX_VIEWERS_WAIT = 5.0
 
 #: Seconds without a media packet after which a source is lost, where there are others.
 NO_MEDIA = 5.0
@@ -65,35 +56,31 @@ ANSWER = 4.0
 #: Why a session ended in that case, as a word.
 NO_ANSWER = "no_answer"
 
+#: Warnings of one cascade that are logged: another server may have new ones for ever.
+MAX_WARNED = 16
+
 #: Seconds for which a viewer is kept waiting for its answer until it is known what will come.
 HOLD = 0.5
 
 #: Seconds between two looks at that.
 GLANCE = 0.01
 
-#: Rounds that may fail for loops through nodes that wait here, before other servers are no longer
-#: told of them: a stranger can say to be such a node, and another the next time.
-MAX_LOOPS = 1
-
 
 class Wish:
     """One cascade.
 
-    It has a round of remotes, each of which is tried once; then it rests and begins anew. A wish
-    on demand (one with `close_after`) is wanted only while the stream has an audience, and a
-    little longer; `watch` is to be called whenever that may have changed, or who publishes.
+    It tries its servers in `rounds`, as long as there is a `demand`: one with `close_after` is
+    wanted only while the stream has an audience, and a little longer; `watch` is to be called
+    whenever that may have changed, or who publishes.
 
     Attributes:
-        remotes: in the order in which they are tried.
-        remote: the one whose turn it is.
-        may_wait: whether that one may let us wait for a publisher.
+        rounds: the servers, and when to rest.
+        demand: whether there is to be a session.
+        may_wait: whether the server whose turn it is may let us wait for a publisher.
         is_configured: the configuration asked for it, and nobody else ends it.
-        close_after: seconds for which it goes on without viewers; None where it needs none.
         edge: whose it is where viewers alone asked for it, None elsewhere.
         session: the current one, also while it is being opened.
-        is_wanted: whether there is to be a session.
         is_stopped: it ends, whatever it is doing.
-        must_rest: a round is over, and it is not yet time for the next one.
         has_ended: set when nothing of it is left.
     """
 
@@ -110,18 +97,14 @@ class Wish:
         self.id = CascadeId(secrets.token_hex(16))
         self.stream = stream
         self.role = role
-        self.remotes = remotes
-        self.remote = remotes[0]
+        self.rounds = Rounds(stream, remotes, edge)
+        self.demand = Demand(stream, close_after, self._close)
         self.may_wait = True
         self.is_configured = is_configured
-        self.close_after = close_after
         self.edge = edge
         self.session: Session | None = None
-        self.is_wanted = close_after is None
         self.is_stopped = False
-        self.must_rest = False
         self.has_ended = asyncio.Event()
-        self._backoff = self._new_backoff()
         self._created_at = now_ms()
         self._state = (
             CascadeState.IDLE if self.is_on_demand else CascadeState.CONNECTING
@@ -133,20 +116,7 @@ class Wish:
         #: Warnings that were logged.
         self._warned: set[str] = set()
         self._wake = asyncio.Event()
-        self._wanted = asyncio.Event()
-        #: Whose turn is still to come in this round, and what the others said.
-        self._round: list[Remote] = []
-        self._refusals: list[Exception] = []
-        self._retry_after: list[float] = []
-        #: Of the latest round.
-        self._failure: Failure | None = None
-        self._rest_until = 0.0
         self._seekers = Seekers()
-        #: Those who watch without having a place in the stream.
-        self._guests = 0
-        #: Rounds that were over for loops through nodes that waited, one after the other.
-        self._loops = 0
-        self._close_timer: asyncio.TimerHandle | None = None
         #: It waits since somebody else publishes.
         self._is_displaced = False
         #: The session ends since nobody watches.
@@ -157,7 +127,12 @@ class Wish:
     @property
     def is_on_demand(self) -> bool:
         """Whether it needs somebody who watches."""
-        return self.close_after is not None
+        return self.demand.close_after is not None
+
+    @property
+    def remote(self) -> Remote:
+        """The server whose turn it is."""
+        return self.rounds.remote
 
     @property
     def cascade(self) -> Cascade:
@@ -173,7 +148,7 @@ class Wish:
 
     def info(self) -> CascadeInfo:
         """A snapshot."""
-        session = self.session
+        session, rounds = self.session, self.rounds
         traffic = self._passed
         if session is not None:
             traffic = replace(traffic + session.peer.traffic, round_trip=None)
@@ -188,7 +163,7 @@ class Wish:
             error=self._error,
             session=None if session is None else session.id,
             warnings=() if session is None else session.warnings,
-            sources=tuple(r.shown for r in self.remotes) if self._has_others else (),
+            sources=tuple(r.shown for r in rounds.remotes) if rounds.has_others else (),
             is_configured=self.is_configured,
             is_on_demand=self.is_on_demand,
             traffic=traffic,
@@ -198,25 +173,17 @@ class Wish:
         """What does not pass in the current session and was not said of one before."""
         warnings = () if self.session is None else self.session.warnings
         new = [warning for warning in warnings if warning not in self._warned]
+        del new[max(0, MAX_WARNED - len(self._warned)) :]
         self._warned.update(new)
         return new
-
-    @property
-    def downstream(self) -> Path:
-        """To whom goes what is pulled, for the server that is asked for it."""
-        if self._loops > MAX_LOOPS:
-            return (self.stream.entry,)
-        return self.stream.downstream
 
     # What becomes of it.
 
     def choose(self) -> None:
         """Take the next remote of the round."""
-        if not self._round:
-            self._begin_round()
-        self.remote = self._round.pop(0)
+        self.rounds.choose()
         self.may_wait = not (
-            self._has_others
+            self.rounds.has_others
             or self._seekers
             or (self.is_on_demand and self.stream.policy.refuse_waiting)
         )
@@ -226,16 +193,13 @@ class Wish:
         self.session = session
         self._attempts += 1
         self._enter(CascadeState.CONNECTING)
-        if self._has_others:
+        if self.rounds.has_others:
             loop = asyncio.get_running_loop()
             loop.call_later(ANSWER, self._give_up, session)
 
     def opened(self) -> None:
         """The other server has made it."""
-        self._loops = 0
-        self._failure = None
-        if self.edge is not None:
-            self.edge.answered(self.remote)
+        self.rounds.answered()
         if not self.may_wait:
             self._seekers.tell(None)
 
@@ -243,7 +207,7 @@ class Wish:
         """Media can flow in a session of the stream."""
         if session is self.session:
             self._attempts = 0
-            self._refusals.clear()
+            self.rounds.connected()
             self._enter(CascadeState.CONNECTED)
         if session.role is Role.PUBLISH:
             if self._seekers:
@@ -258,17 +222,12 @@ class Wish:
             return
         if isinstance(error, PeerGone) and error.cause == NO_ANSWER:
             error = GatewayTimeout(f"{self.remote.shown}: {error}")
-        if self.edge is not None:
-            self.edge.failed(self.remote, error)
         self._is_displaced = isinstance(error, AlreadyPublishing)
-        if isinstance(error, Loop):
-            self.stream.held.suspect(error)
-        self._refusals.append(error)
-        self._retry_after.append(getattr(error, "retry_after", None) or 0.0)
+        self.rounds.refused(error)
         self._wait(str(error))
         if self._is_closing:
             self._restart()
-        elif not self._round:
+        elif self.rounds.is_over:
             self._end_round()
 
     def lost(self, session: Session) -> None:
@@ -287,19 +246,13 @@ class Wish:
             # Nothing has failed.
             self._restart()
             return
-        self._retry_after.append(0.0)
-        if not was_connected:
-            self._refusals.append(PeerGone(*ending))
-        if lasted >= STABLE:
-            self._backoff.reset()
-            if self._has_others:
-                self._begin_round()
-                self._round.sort(key=lambda remote: remote is self.remote)
-        if not self._round:
+        refusal = None if was_connected else PeerGone(*ending)
+        self.rounds.lost(refusal, has_lasted=lasted >= STABLE)
+        if self.rounds.is_over:
             self._end_round()
-        if self._close_timer is not None:
+        if self.demand.is_about_to_end:
             # There is nothing left that another viewer could have at once.
-            self._close()
+            self.demand.close()
 
     def starve(self) -> None:
         """There is nothing that could be pushed."""
@@ -316,18 +269,16 @@ class Wish:
         """End it, whatever it is doing."""
         self.is_stopped = True
         self._wake.set()
-        self._wanted.set()
+        self.demand.release()
         self._seekers.tell(NotPublished(self.stream.name))
         if self.session is not None:
             self.session.peer.end(reason, cause)
 
     def end(self) -> None:
         """It is over: nothing may be left that waits for it."""
-        if self._close_timer is not None:
-            self._close_timer.cancel()
-            self._close_timer = None
-        if self.edge is not None and self._failure is not None:
-            self.edge.remember(self.stream.name, self._failure)
+        self.demand.cancel()
+        if self.edge is not None and self.rounds.failure is not None:
+            self.edge.remember(self.stream.name, self.rounds.failure)
         self._seekers.tell(NotPublished(self.stream.name))
         self.has_ended.set()
 
@@ -338,18 +289,15 @@ class Wish:
 
     def wake(self) -> None:
         """What it waits for may be there now: try again at once."""
-        self._backoff.reset()
-        self.must_rest = False
+        self.rounds.hasten()
         self._wake.set()
 
     # What is to be waited for.
 
     async def rest(self) -> None:
         """Wait until it is time for the next round, or something else has changed."""
-        loop = asyncio.get_running_loop()
-        await self.pause(self._rest_until - loop.time())
-        if loop.time() >= self._rest_until:
-            self.must_rest = False
+        await self.pause(self.rounds.rest_left)
+        self.rounds.end_rest()
 
     async def pause(self, delay: float) -> None:
         """Wait so long, or until something has changed; what, is to be looked at anew."""
@@ -360,11 +308,6 @@ class Wish:
         except TimeoutError:
             pass
 
-    async def demand(self) -> None:
-        """Wait until somebody watches, or it is stopped."""
-        self._wanted.clear()
-        await self._wanted.wait()
-
     # Who asks for it.
 
     def watch(self) -> None:
@@ -372,33 +315,20 @@ class Wish:
         if self._is_displaced and self.stream.publisher is None:
             self._is_displaced = False
             self.wake()
-        if self.close_after is None or self.is_stopped:
+        if not self.is_on_demand or self.is_stopped:
             return
         if self.is_superseded and self.session is None:
             self._wake.set()
-        if self._guests or self.stream.has_audience:
-            if self._close_timer is not None:
-                self._close_timer.cancel()
-                self._close_timer = None
-            self.is_wanted = True
-            self._wanted.set()
-        elif self.is_wanted and self._close_timer is None:
-            if self.close_after and self.stream.relay.codecs:
-                loop = asyncio.get_running_loop()
-                self._close_timer = loop.call_later(self.close_after, self._close)
-            else:
-                # Nothing comes that the next viewer could have at once.
-                self._close()
+        self.demand.watch()
 
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Be watched for the time of a block, by one who has no place in the stream yet."""
-        self._guests += 1
         try:
-            self.watch()
-            yield
+            with self.demand.guest():
+                self.watch()
+                yield
         finally:
-            self._guests -= 1
             self.watch()
 
     @contextmanager
@@ -409,7 +339,7 @@ class Wish:
         """
         with self._seekers.added() as verdict:
             self._tell_what_is_known()
-            yield settled(verdict, self._why_not)
+            yield settled(verdict, self.rounds.why_not)
 
     async def until_known(self) -> None:
         """Wait a moment for what is sent, if that may be known soon.
@@ -423,9 +353,7 @@ class Wish:
 
     def recall(self, failure: Failure) -> None:
         """A wish for the same stream failed a moment ago."""
-        self._failure = failure
-        self._rest_until = failure.at + MEMORY
-        self.must_rest = True
+        self.rounds.recall(failure, until=failure.at + MEMORY)
         self._wait(failure.reason)
 
     def refuse(self) -> None:
@@ -437,10 +365,6 @@ class Wish:
     # Inside.
 
     @property
-    def _has_others(self) -> bool:
-        return len(self.remotes) > 1
-
-    @property
     def is_superseded(self) -> bool:
         """Whether somebody publishes what was fetched for viewers only for want of that."""
         publisher = self.stream.publisher
@@ -449,7 +373,7 @@ class Wish:
     def is_silent(self, session: Session) -> bool:
         """Whether no media has come for a while, and others may have it."""
         return (
-            self._has_others
+            self.rounds.has_others
             and session.remote is not None
             and session.is_connected
             and session.remote.media_silence >= NO_MEDIA
@@ -457,58 +381,22 @@ class Wish:
 
     @property
     def _may_be_known_soon(self) -> bool:
-        if self.stream.relay.codecs or self.must_rest or self.is_stopped:
+        if self.stream.relay.codecs or self.rounds.must_rest or self.is_stopped:
             return False
         session = self.session
         if session is None or not session.is_connected:
             return not self.is_superseded
         return now_ms() - session.connected_at < HOLD * 1000
 
-    def _new_backoff(self) -> Backoff:
-        return Backoff() if self.edge is None else Backoff(most=MAX_VIEWERS_WAIT)
-
-    def _begin_round(self) -> None:
-        order = self.remotes if self.edge is None else self.edge.order(self.remotes)
-        self._round = list(order)
-        self._refusals.clear()
-        self._retry_after.clear()
-
     def _end_round(self) -> None:
-        held = self.stream.held
-        led = held.refuse()
-        if led and self._loops <= MAX_LOOPS and (held or self.stream.has_audience):
-            # The failure may have been theirs alone: the others get a round without them.
-            self._loops += 1
-            return
-        self._loops = 0
-        if led:
-            # Of others it says nothing.
-            self._refusals.clear()
-        now = asyncio.get_running_loop().time()
-        most = MAX_RETRY_AFTER if self.edge is None else MAX_VIEWERS_WAIT
-        # One that may be asked sooner is as good as any.
-        wanted = min(min(self._retry_after, default=0.0), most)
-        self._rest_until = now + max(self._backoff.next(), wanted)
-        self.must_rest = True
-        if self._refusals:
-            self._failure = Failure(self._why_not(), self._error, now)
-            self._seekers.tell(self._failure.answer)
+        failure = self.rounds.end(self._error)
+        if failure is not None:
+            self._seekers.tell(failure.answer)
 
     def _restart(self) -> None:
         """As if it began only now."""
         self._is_closing = False
-        self.must_rest = False
-        self._round.clear()
-        self._backoff.reset()
-
-    def _why_not(self) -> LiveError:
-        """The round's refusals in words for a viewer."""
-        last = self._refusals[-1] if self._refusals else None
-        if isinstance(last, AtCapacity | ShuttingDown):
-            return last
-        if self.edge is None:
-            return NotPublished(self.stream.name)
-        return self.edge.why_not(self.stream.name, self._refusals)
+        self.rounds.restart()
 
     def _tell_what_is_known(self) -> None:
         if self.is_stopped:
@@ -517,8 +405,9 @@ class Wish:
             return
         elif self.is_waiting:
             now = asyncio.get_running_loop().time()
-            if self._failure is not None and now - self._failure.at < MEMORY:
-                self._seekers.tell(self._failure.answer)
+            failure = self.rounds.failure
+            if failure is not None and now - failure.at < MEMORY:
+                self._seekers.tell(failure.answer)
             else:
                 self.wake()
         elif self.session is not None and self.session.is_answered:
@@ -547,10 +436,6 @@ class Wish:
 
     def _close(self) -> None:
         """Nobody watches any more."""
-        if self._close_timer is not None:
-            self._close_timer.cancel()
-            self._close_timer = None
-        self.is_wanted = False
         self._wake.set()
         if self.session is not None:
             self._is_closing = True

@@ -148,6 +148,10 @@ class StreamRelay(Relay):
         """A peer that is sent the tracks."""
         return Viewer(self._resources, self._tracks)
 
+    def has_seen(self, age: float) -> None:
+        """Viewers are about to come who have seen what was sent until so many seconds ago."""
+        self._tracks.has_seen(age)
+
     def source(self, remote: Remote) -> RemotePeer:
         """A peer whose media goes into the tracks, opened by us at another server."""
         return Source(self._resources, self._tracks, remote)

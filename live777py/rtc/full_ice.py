@@ -173,7 +173,7 @@ class FullIce(aioice.Connection):
             servers: those that a client should use.
             found: told of each candidate when it is there.
         """
-        usable = [server for server in servers if server.scheme != "stuns"]
+        usable = [server for server in servers if _is_usable(server)]
         try:
             async with asyncio.timeout(GATHER_TIMEOUT), asyncio.TaskGroup() as group:
                 for server in usable[:MAX_SERVERS]:
@@ -335,6 +335,13 @@ class _Relayed(StunProtocol):
         """Say that something came, then see what it is."""
         self._on_heard()
         super().datagram_received(data, addr)
+
+
+def _is_usable(server: LinkedIceServer) -> bool:
+    """Whether it can be asked; over DTLS (RFC 7350) none can, and unencrypted it is not wanted."""
+    return server.scheme in ("stun", "turn") or (
+        server.scheme == "turns" and server.transport == "tcp"
+    )
 
 
 def _is_open(protocol: StunProtocol) -> bool:

@@ -52,6 +52,9 @@ _DYNAMIC = (*range(96, 128), *range(35, 64))
 _Numbers: TypeAlias = tuple[int, int | None]
 
 _MAX_CANDIDATES = 64
+
+#: Characters of another server's codecs that are repeated in a sentence.
+_MAX_NAMES = 100
 _DIGEST = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2})*")
 _SSRC = re.compile(r"([0-9]{1,10})(?: .*)?")
 _GROUP = re.compile(r"FID ([0-9]{1,10}) ([0-9]{1,10})")
@@ -325,7 +328,7 @@ def answered_section(
     is_accepted = section.port != 0 and bool(codecs) and fits
     refusal = ""
     if section.port != 0 and fits and not codecs:
-        names = offered_names(section) or "without a codec"
+        names = offered_names(section)[:_MAX_NAMES] or "without a codec"
         refusal = f"its section is {names}, which we did not offer"
     elif not is_accepted and ours.ssrc is not None:
         # Who is asked for a kind, and has none, answers in the same way.

@@ -152,6 +152,13 @@ class OpenedPeer(RtcPeer, RemotePeer):
     async def _to_offer(self) -> tuple[OutgoingMedia, ...]:
         """The sections of the offer."""
 
+    def _headers(self) -> dict[str, str]:
+        """What nodes of our own kind are told beside the offer."""
+        headers = {VIA: self._remote.via}
+        if not self._remote.may_wait:
+            headers[WAIT] = NO_WAIT
+        return headers
+
     # What the base class asks.
 
     def _register(self) -> None:
@@ -301,7 +308,7 @@ class OpenedPeer(RtcPeer, RemotePeer):
         remote = self._remote
         media = await self._to_offer()
         self._client = await self._goodbyes.enter_async_context(
-            self._new_client(remote.token or None, _headers(remote))
+            self._new_client(remote.token or None, self._headers())
         )
         self._outgoing = await self._goodbyes.enter_async_context(
             OutgoingPeer(
@@ -346,7 +353,9 @@ class OpenedPeer(RtcPeer, RemotePeer):
             self._client.hidden(self._session.url or ""),
             lineage.parse(self._session.via),
             tuple(
-                f"{remote.shown} {self._verb} no {section.kind}: {section.refusal}"
+                self._client.hidden(
+                    f"{remote.shown} {self._verb} no {section.kind}: {section.refusal}"
+                )
                 for section in self._answered.media
                 if section.refusal
             ),
@@ -360,11 +369,3 @@ def _has_too_many(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
-
-
-def _headers(remote: Remote) -> dict[str, str]:
-    """What nodes of our own kind are told beside the offer."""
-    headers = {VIA: remote.via}
-    if not remote.may_wait:
-        headers[WAIT] = NO_WAIT
-    return headers

@@ -10,6 +10,7 @@ from live777py.clients.whep import WhepClient
 from live777py.core.remote import Remote
 from live777py.protocol.codecs import Kind
 from live777py.protocol.extensions import Extension
+from live777py.protocol.headers import SEEN
 from live777py.rtc.negotiation import ReceivedMedia
 from live777py.rtc.outgoing_offer import AnsweredMedia, OutgoingMedia
 from live777py.rtc.peer import NANOSECONDS, Resources
@@ -60,6 +61,14 @@ class Source(OpenedPeer, Publisher):
 
     async def _to_offer(self) -> tuple[OutgoingMedia, ...]:
         return pulled()
+
+    def _headers(self) -> dict[str, str]:
+        headers = super()._headers()
+        seen_ago = self._tracks.seen_ago
+        if seen_ago is not None:
+            # Or the key frame that it keeps would bring old pictures back for a moment.
+            headers[SEEN] = f"{seen_ago:.3f}"
+        return headers
 
     def _prepare(self) -> None:
         answer = self._answered

@@ -110,6 +110,8 @@ class StreamTracks:
         #: The first packet of the latest key frame, whoever sent it, and its arrival.
         self._latest_key_frame = b""
         self._key_frame_came = -1
+        #: Until when those have watched elsewhere who are about to come; 0 for nobody.
+        self._seen_until = 0
         try:
             for kind in KINDS:
                 self._open(kind)
@@ -177,6 +179,27 @@ class StreamTracks:
         while self._unclaimed:
             publisher.packets_missing(*self._unclaimed.popleft())
 
+    def has_seen(self, age: float) -> None:
+        """Viewers are about to come who have seen what was sent until so many seconds ago."""
+        seen_until = time.monotonic_ns() - int(age * 1e9)
+        self._seen_until = max(self._seen_until, seen_until)
+
+    @property
+    def seen_ago(self) -> float | None:
+        """Seconds since the latest picture came that viewers know who are there, or will be.
+
+        None where there are none who have seen anything.
+        """
+        stats = self._plane.track_stats(self.tracks["video"].id)
+        here = stats.last_arrival if stats.viewers else 0
+        seen_until = max(here, self._seen_until)
+        return (time.monotonic_ns() - seen_until) / 1e9 if seen_until else None
+
+    def has_picture_since(self, moment: int) -> bool:
+        """Whether the plane has a key frame of after that time for a viewer to begin with."""
+        group = self._plane.group(self.tracks["video"].id)
+        return group.packets > 0 and group.started >= moment
+
     def finish(self, publisher: PublishingPeer) -> None:
         """A publisher has gone; viewers stay and wait for the next one."""
         if self.publisher is not publisher:
@@ -196,13 +219,15 @@ class StreamTracks:
         """A viewer has gone."""
         self._viewers.discard(viewer)
 
-    def request_picture(self) -> None:
+    def request_picture(self, since: int = 0) -> None:
         """Ask for a key frame unless the plane has one with which a viewer can begin.
 
         A key frame costs all who watch: many times the bits of any other, or its quality.
+
+        Args:
+            since: what came before that time is nothing to begin with.
         """
-        group = self._plane.group(self.tracks["video"].id)
-        if group.packets == 0 or time.monotonic_ns() - group.started > RECENT:
+        if not self.has_picture_since(max(since, time.monotonic_ns() - RECENT)):
             self.request_key_frame()
 
     def request_key_frame(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
@@ -23,7 +24,7 @@ from live777py.rtc.outgoing_offer import (
     read_answer,
     write_offer,
 )
-from live777py.rtc.peer import Resources, RtcPeer
+from live777py.rtc.peer import NANOSECONDS, Resources, RtcPeer
 from live777py.rtc.reports import ViewerReports
 from live777py.rtc.tracks import StreamTracks
 from live777py.rtc.watched import DESCRIBING, WATCHED
@@ -49,6 +50,11 @@ PAUSE_AFTER = 0.25
 #: But never sooner than this, in seconds: receivers may report as seldom as every five.
 LEAST_PAUSE = 6.0
 
+#: Seconds for which a viewer that has seen all key frames there are waits for a new one, and those
+#: between two looks whether it is there.
+NEW_PICTURE_WITHIN = 0.8
+NEW_PICTURE_LOOK = 0.02
+
 
 class Viewer(RtcPeer, ViewerPeer):
     """Sends media, again what was lost; passes wishes for key frames on, reports."""
@@ -62,6 +68,10 @@ class Viewer(RtcPeer, ViewerPeer):
         self._muted: set[Kind] = set()
         #: What our own offer had, until it is answered.
         self._offered: tuple[OutgoingMedia, ...] = ()
+        #: Until when it has watched by another session; 0 for never.
+        self._seen_until = 0
+        #: While it waits for a key frame that it has not seen.
+        self._picture_timer: asyncio.TimerHandle | None = None
         self._pause_after = max(LEAST_PAUSE, PAUSE_AFTER * resources.idle_timeout)
         self._reports: ViewerReports[Kind] = ViewerReports(
             cname=tracks.cname,
@@ -181,10 +191,34 @@ class Viewer(RtcPeer, ViewerPeer):
             )
             if kind in self._muted:
                 self._plane.pause(self._viewers[kind], True)
-        self.source_changed()
+        if self._seen_until and "video" in self._viewers:
+            self._tracks.request_picture(self._seen_until)
+            now = time.monotonic_ns()
+            self._await_picture(now + int(NEW_PICTURE_WITHIN * NANOSECONDS))
+        else:
+            self.source_changed()
         self._tracks.attach(self)
 
+    def has_seen(self, age: float) -> None:
+        """Begin with no key frame that came more than so many seconds ago, while one may come."""
+        self._seen_until = time.monotonic_ns() - int(age * NANOSECONDS)
+
+    def _await_picture(self, deadline: int) -> None:
+        """Send nothing before there is a new picture, while one may be expected."""
+        self._picture_timer = None
+        now = time.monotonic_ns()
+        is_new = self._tracks.has_picture_since(self._seen_until)
+        if "video" not in self._tracks.codecs or is_new or now >= deadline:
+            self.source_changed()
+            return
+        self._picture_timer = self._loop.call_later(
+            NEW_PICTURE_LOOK, self._await_picture, deadline
+        )
+
     def _leave(self) -> None:
+        if self._picture_timer is not None:
+            self._picture_timer.cancel()
+            self._picture_timer = None
         self._tracks.detach(self)
         # The plane forgets the viewers of a peer together with the peer.
         self._viewers.clear()
@@ -193,6 +227,9 @@ class Viewer(RtcPeer, ViewerPeer):
 
     def source_changed(self) -> None:
         """Send what is now being published under the payload type that was agreed for it."""
+        if self._picture_timer is not None:
+            # It is yet to begin.
+            return
         for kind, codec in self._tracks.codecs.items():
             if kind in self._viewers:
                 self._set_codec(kind, codec)

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, ExitStack
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -22,6 +24,7 @@ from live777py.clients.sdp_session import (
 from live777py.clients.whep import WhepClient
 from live777py.clients.whip import WhipClient
 from live777py.protocol.headers import VIA
+from tests.support.certificates import write_certificate
 from tests.support.http import Handler, answering, served
 
 ANSWER = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\n"
@@ -422,6 +425,31 @@ async def test_garbage_instead_of_http_is_an_error_that_shows_no_url(
         with pytest.raises(Unreachable, match=reason) as failed:
             await client.post(f"http://127.0.0.1:{port}/whip/cam?key=hidden", "v=0")
     assert "hidden" not in str(failed.value)
+
+
+@pytest.mark.parametrize("is_tls", [True, False])
+async def test_a_server_whose_tls_is_no_use_is_told_so(
+    is_tls: bool, tmp_path: Path
+) -> None:
+    context: ssl.SSLContext | None = None
+    reason = "does not speak TLS"
+    if is_tls:
+        write_certificate(tmp_path / "cert", tmp_path / "key")
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
+        reason = "certificate is not valid here: self.signed certificate"
+
+    async def answer(
+        _reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        writer.write(b"HTTP/1.1 400 -\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    async with server, WhipClient() as client:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(Unreachable, match=reason):
+            await client.post(f"https://127.0.0.1:{port}/whip/cam", "v=0")
 
 
 async def test_a_host_that_there_is_not_is_named_in_words(

@@ -168,6 +168,15 @@ def test_requests_are_below_fifty_a_second() -> None:
     assert pace.wait(200.0) == 0.0
 
 
+async def test_a_server_without_tls_is_told_apart_from_others() -> None:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response()
+
+    async with served(answer) as url, Exchange() as http:
+        with pytest.raises(NoResponse, match="does not speak TLS"):
+            await http.request("GET", url.replace("http:", "https:"))
+
+
 async def test_it_is_used_in_its_block_only() -> None:
     with pytest.raises(RuntimeError, match="outside"):
         await Exchange().request("GET", "http://127.0.0.1:9/")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from live777py.aio.backoff import Backoff
-from live777py.core import cascades, life, live, stream, wish
+from live777py.core import cascades, life, rounds, stream, streams, wish
 
 
 class _Selector(selectors.DefaultSelector):
@@ -56,14 +56,14 @@ def _one_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         clock = types.SimpleNamespace(
             monotonic=_now, time_ns=lambda: int(_now() * 1_000_000_000)
         )
-        for module in (life, live, stream):
+        for module in (life, stream, streams):
             monkeypatch.setattr(module, "time", clock)
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cascades are tried again within milliseconds, and looked at as often."""
-    monkeypatch.setattr(wish, "Backoff", lambda **_: Backoff(0.001, 0.004))
+    monkeypatch.setattr(rounds, "Backoff", lambda **_: Backoff(0.001, 0.004))
     monkeypatch.setattr(cascades, "LOOK", 0.001)
     monkeypatch.setattr(cascades, "SOON", 0.001)
     monkeypatch.setattr(wish, "PROMPT", 0.02)

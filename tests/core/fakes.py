@@ -36,6 +36,8 @@ class FakePeer:
         self.stage = "ice"
         self.restarts: list[tuple[str, str]] = []
         self.muted: set[Kind] = set()
+        #: What it is to pass over, None for nothing.
+        self.seen: float | None = None
         #: What it was told, the latest last.
         self.told: list[Path] = []
         self.heard: Callable[[Path], None] | None = None
@@ -99,6 +101,9 @@ class FakePeer:
 
     def mute(self, kind: Kind, muted: bool) -> None:
         (self.muted.add if muted else self.muted.discard)(kind)
+
+    def has_seen(self, age: float) -> None:
+        self.seen = age
 
     def hear_paths(self, heard: Callable[[Path], None]) -> None:
         self.heard = heard
@@ -205,7 +210,11 @@ class FakeRelay:
         self.peers: list[FakePeer] = []
         self.error: Exception | None = None
         self.path: Path = ()
+        self.seen: float | None = None
         self.closed = False
+
+    def has_seen(self, age: float) -> None:
+        self.seen = age
 
     def publisher(self) -> FakePeer:
         peer = self._peer()

@@ -6,9 +6,10 @@ import logging
 import pytest
 
 from live777py.aio.backoff import Backoff
-from live777py.core import cascades, seekers, wish
+from live777py.core import cascades, rounds, seekers, wish
 from live777py.core.live import Live, Policy
-from live777py.core.model import Cascade, CascadeState, PeerState, Traffic
+from live777py.core.model import Cascade, CascadeState, PeerState, Role, Traffic
+from live777py.core.remote import Remote
 from live777py.core.stream import StreamPolicy
 from live777py.errors import (
     AlreadyPublishing,
@@ -94,6 +95,21 @@ async def test_what_the_other_server_does_not_take_is_shown_and_logged_once(
         "there sends no audio",
         "there sends no video",
     ]
+
+
+async def test_a_server_that_has_another_fault_each_time_does_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wish, "MAX_WARNED", 3)
+    async with live() as (node, media):
+        media.servers.warnings = ("0", "1")
+        await node.cascade("cam", source=SOURCE)
+        for number in range(2, 10, 2):
+            media.servers.warnings = (str(number), str(number + 1))
+            peer_of(media).end("lost")
+            await until(lambda: only(node).warnings == media.servers.warnings)
+    logged = [r for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(logged) == 3
 
 
 async def test_what_is_refused_later_is_tried_again_until_it_is_accepted() -> None:
@@ -305,7 +321,7 @@ async def test_a_push_is_tried_at_once_when_a_publisher_returns() -> None:
 async def test_a_push_of_something_else_begins_anew_at_once_if_the_last_one_has_lasted(
     monkeypatch: pytest.MonkeyPatch, steady: float, begins: bool
 ) -> None:
-    monkeypatch.setattr(wish, "Backoff", lambda **_: Backoff(600, 600))
+    monkeypatch.setattr(rounds, "Backoff", lambda **_: Backoff(600, 600))
     monkeypatch.setattr(wish, "STEADY", steady)
     async with live() as (node, media):
         await node.publish("cam", "an offer")
@@ -404,10 +420,15 @@ async def test_a_wish_outlives_what_nobody_expected() -> None:
 async def test_there_is_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cascades, "MAX_CASCADES", 1)
     async with live() as (node, _):
-        await node.cascade("cam", source=SOURCE)
+        # Nobody could delete what the configuration has: it takes no room.
+        node.provision("configured", StreamPolicy())
+        node.configure_cascade("configured", Role.PUBLISH, (Remote.parse(SOURCE),))
+        made = await node.cascade("cam", source=SOURCE)
         with pytest.raises(AtCapacity, match="1 cascades"):
             await node.cascade("other", source=SOURCE)
-        assert only_stream(node).name == "cam"
+        assert {info.stream for info in node.cascades()} == {"configured", "cam"}
+        await node.end_cascade("cam", made.id)
+        await node.cascade("other", source=SOURCE)
 
 
 async def test_leaving_ends_cascades_whatever_they_do() -> None:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from live777py.aio.backoff import Backoff
-from live777py.core import cascades, edge, wish
+from live777py.core import cascades, edge, rounds, wish
 from live777py.core.edge import Edge, Failure, Origin
 from live777py.core.live import Live, Policy
 from live777py.core.model import CascadeState
@@ -284,7 +284,7 @@ async def test_those_who_wait_are_tried_for_every_few_seconds(
         bounds.update(given)
         return Backoff(60, 60)
 
-    monkeypatch.setattr(wish, "Backoff", made)
+    monkeypatch.setattr(rounds, "Backoff", made)
     async with live(None, A) as (node, _):
         await node.subscribe("cam", "an offer")
         assert bounds == {"most": 5}
@@ -293,7 +293,7 @@ async def test_those_who_wait_are_tried_for_every_few_seconds(
 async def test_origins_that_want_to_be_left_alone_are_not_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(wish, "MAX_VIEWERS_WAIT", 0.001)
+    monkeypatch.setattr(rounds, "MAX_VIEWERS_WAIT", 0.001)
     async with live(None, A) as (node, media):
         refuse(media, A, BadGateway("busy", 503, retry_after=600))
         await node.subscribe("cam", "an offer")
@@ -348,7 +348,7 @@ async def test_a_viewer_is_answered_when_it_is_known_what_it_will_be_sent(
 async def test_a_viewer_is_kept_waiting_for_nothing_but_that(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(wish, "Backoff", lambda **_: Backoff(60, 60))
+    monkeypatch.setattr(rounds, "Backoff", lambda **_: Backoff(60, 60))
     monkeypatch.setattr(wish, "HOLD", 60.0)
     async with live(None, A) as (node, media), asyncio.timeout(20):
         refuse(media, A, MISSING)
@@ -434,7 +434,7 @@ async def test_what_no_origin_has_is_not_found(
 async def test_what_failed_a_moment_ago_is_not_asked_for_by_those_who_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(wish, "Backoff", lambda **_: Backoff(60, 60))
+    monkeypatch.setattr(rounds, "Backoff", lambda **_: Backoff(60, 60))
     async with live(None, A) as (node, media):
         refuse(media, A, MISSING)
         with pytest.raises(NotAtOrigin):

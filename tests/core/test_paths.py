@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from live777py.aio.backoff import Backoff
-from live777py.core import cascades, lineage, wish
+from live777py.core import cascades, lineage, rounds
 from live777py.core.lineage import MAX_HOPS, Node
 from live777py.core.live import Live, Policy
 from live777py.core.model import SessionInfo
@@ -23,7 +23,7 @@ from tests.core.network import STRANGER, Network, network
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wish, "Backoff", lambda **_: Backoff(0.002, 0.016, 0.9))
+    monkeypatch.setattr(rounds, "Backoff", lambda **_: Backoff(0.002, 0.016, 0.9))
     monkeypatch.setattr(cascades, "LOOK", 0.001)
     monkeypatch.setattr(cascades, "SOON", 0.001)
     # Nothing plays here.

@@ -1,4 +1,4 @@
-"""A node of fakes for tests of cascades."""
+"""A node of fakes, and what tests of it have in common."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 from live777py.core.edge import Edge, Origin
 from live777py.core.live import Live, Policy
-from live777py.core.model import CascadeInfo, CascadeState, StreamInfo
-from tests.core.fakes import FakeMedia, FakePeer, FakeRemotePeer
+from live777py.core.model import Answered, CascadeInfo, CascadeState, StreamInfo
+from tests.core.fakes import FakeMedia, FakePeer, FakeRemotePeer, settle
 
 
 @asynccontextmanager
@@ -53,3 +53,11 @@ async def connect(node: Live, peer: FakePeer) -> None:
     """Let media flow in the one cascade."""
     peer.connect()
     await until(lambda: only(node).state is CascadeState.CONNECTED)
+
+
+async def connected_publisher(node: Live, media: FakeMedia) -> Answered:
+    """A publisher of the stream whose media flows."""
+    answered = await node.publish("cam", "p")
+    media.relays["cam"].peers[-1].connect()
+    await settle()
+    return answered

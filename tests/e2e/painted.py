@@ -73,11 +73,8 @@ class Painting:
     ) -> list[Painted]:
         """Wait until so many frames with numbers from this one on are painted; those.
 
-        Others may be among them: whoever is connected anew is sent the latest key frame first, and
-        what has followed it.
-
         Raises:
-            AssertionError: they do not come, or not in their order.
+            AssertionError: they do not come; or they, or others before them, not in their order.
         """
 
         async def read() -> list[Painted]:
@@ -86,7 +83,8 @@ class Painting:
         found = await chromium.until(
             read, lambda frames: len(frames) >= count, f"{count} pictures", patience
         )
-        numbers = [frame.number for frame in found]
+        # Also what an upstream that was found again has kept is not painted a second time.
+        numbers = [frame.number for frame in await self.frames()]
         assert all(earlier < later for earlier, later in pairwise(numbers)), numbers
         return found
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from live777py.core import wish
+from live777py.fleet import ports
 from live777py.protocol import rtp
 from tests.api.native.support import SDP, WHEP_OFFER
 from tests.support import media
@@ -250,15 +251,14 @@ async def test_any_name_finds_its_way() -> None:
 
 
 async def test_edges_of_one_another_do_not_wait_for_one_another() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        listen = f"127.0.0.1:{probe.getsockname()[1]}"
+    listen = f"127.0.0.1:{next(ports.free())}"
     strategy = {"idle_whep": "refuse"}
     async with edge(f"http://{listen}", refuses=True) as one:
         settings = {"origins": [one.url]}
         http = {"listen": listen}
         async with node(edge=settings, strategy=strategy, http=http) as two:
-            async with asyncio.timeout(20):
+            # They would do so for ten seconds.
+            async with asyncio.timeout(9):
                 statuses = [status for status, _ in (await asks(one), await asks(two))]
             assert statuses == [404, 404]
             async with publisher(two.url) as client:

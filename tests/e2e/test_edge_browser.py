@@ -67,20 +67,22 @@ async def test_a_page_plays_on_from_the_second_origin_when_the_first_is_killed()
     async with (
         nodes(FAIL_OVER) as (one, two, edge),
         chromium.browser() as context,
-        publishing(two, epoch=1),
+        publishing(one),
     ):
-        async with publishing(one):
-            painting = await Painting.of(await context.new_page(), edge.url)
-            await painting.shows(0, FRAMES)
-            [cascade] = await edge.get("/api/cascade/cam")
-            assert cascade["sourceUrl"] == f"{one.url}/whep/cam"
+        painting = await Painting.of(await context.new_page(), edge.url)
+        await painting.shows(0, FRAMES, HEALING)
+        [cascade] = await edge.get("/api/cascade/cam")
+        assert cascade["sourceUrl"] == f"{one.url}/whep/cam"
+        # Not before: who finds nobody at the first stays with the second.
+        async with publishing(two, epoch=1):
+            await two.until_published("cam")
             await one.kill()
             await painting.shows(EPOCH, FRAMES, HEALING)
-        [cascade] = await edge.get("/api/cascade/cam")
-        assert cascade["sourceUrl"] == f"{two.url}/whep/cam"
-        assert cascade["state"] == "connected"
-        assert cascade["lastError"]
-        await painting.is_the_same()
+            [cascade] = await edge.get("/api/cascade/cam")
+            assert cascade["sourceUrl"] == f"{two.url}/whep/cam"
+            assert cascade["state"] == "connected"
+            assert cascade["lastError"]
+            await painting.is_the_same()
 
 
 async def test_pages_watch_over_three_levels_and_leave_nothing_behind() -> None:

@@ -233,7 +233,7 @@ async def test_a_handshake_that_is_spoilt_ends_alone(
 ) -> None:
     r = random.Random(4)
     async with (
-        running(webrtc={"connect_timeout": 2.0}) as server,
+        running(webrtc={"connect_timeout": 6.0}) as server,
         RtpClient.publisher(
             f"{server.url}/whip/cam", video(VP8, ssrc=SSRC)
         ) as publisher,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
 from live777py.core.lineage import in_words, parse
+from live777py.fleet.ports import free
 from live777py.protocol.codecs import Format
 from live777py.protocol.headers import VIA
 from live777py.protocol.rtcp import App
@@ -257,7 +257,7 @@ async def test_who_has_not_said_to_be_a_node_is_neither_believed_nor_told() -> N
 async def test_edges_whose_origins_are_one_another_say_that_there_is_nothing(
     names: str,
 ) -> None:
-    ports = free_ports(len(names))
+    ports = [*itertools.islice(free(), len(names))]
     async with AsyncExitStack() as stack:
         edges = [
             await stack.enter_async_context(
@@ -272,7 +272,7 @@ async def test_edges_whose_origins_are_one_another_say_that_there_is_nothing(
         ]
         for at in edges:
             # Who waits for one another would do so for ten seconds.
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(9):
                 status, _ = await watch(at)
                 assert status == 404
 
@@ -280,15 +280,6 @@ async def test_edges_whose_origins_are_one_another_say_that_there_is_nothing(
             return not any([await at.server.streams() for at in edges])
 
         await until(are_empty)
-
-
-def free_ports(number: int) -> list[int]:
-    """Ports that nobody uses."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 async def watch(at: Node) -> tuple[int, str]:

@@ -38,6 +38,15 @@ def allowed(freezes: int) -> int:
     return freezes + round(2 * math.sqrt(freezes))
 
 
+def has_come(impaired: Run, clear: Run) -> bool:
+    """Whether nine in ten pictures came, of those for which there was a server and a link.
+
+    Both run in this process: while it stands still the clear stream loses pictures, too.
+    """
+    there = min(1.0, clear.received / clear.encoded)
+    return impaired.received >= 0.9 * there * impaired.encoded
+
+
 @pytest.mark.parametrize("codec", ["VP8", "H264"])
 @pytest.mark.parametrize("end", ["viewer", "publisher"])
 async def test_random_loss_makes_no_freezes(end: End, codec: str) -> None:
@@ -46,7 +55,7 @@ async def test_random_loss_makes_no_freezes(end: End, codec: str) -> None:
         clear, impaired = await compared(end, codec, AT_RANDOM)
         runs.append((clear, impaired))
         assert clear.lost == 0 < impaired.lost
-        assert impaired.received >= 0.9 * impaired.encoded, runs
+        assert has_come(impaired, clear), runs
         if impaired.freezes <= allowed(clear.freezes):
             return
     pytest.fail(f"more freezes than on a clear path in every run: {runs}")
@@ -57,6 +66,6 @@ async def test_what_bursts_take_is_sent_again(
     end: End,
 ) -> None:
     # A frame is a packet here: a burst may last long enough to be seen.
-    _, impaired = await compared(end, "VP8", IN_BURSTS)
+    clear, impaired = await compared(end, "VP8", IN_BURSTS)
     assert impaired.lost > 0
-    assert impaired.received >= 0.9 * impaired.encoded, impaired
+    assert has_come(impaired, clear), (clear, impaired)

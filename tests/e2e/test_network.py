@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from live777py.aio.backoff import Backoff
-from live777py.core import wish
+from live777py.core import rounds
 from live777py.protocol.codecs import Format
 from tests.support import media
 from tests.support.namespace import in_a_namespace, ip
@@ -26,7 +26,7 @@ async def test_a_pull_that_waits_connects_when_an_address_comes() -> None:
     await ip("link", "set", "lo", "up")
     with pytest.MonkeyPatch.context() as patch:
         # Nothing but a change of the network brings the next attempt.
-        patch.setattr(wish, "Backoff", functools.partial(Backoff, HOUR, HOUR))
+        patch.setattr(rounds, "Backoff", functools.partial(Backoff, HOUR, HOUR))
         async with node(http={"listen": "0.0.0.0:0"}) as origin:
             url = f"http://{HERE}:{urlsplit(origin.url).port}/whep/cam"
             async with (

@@ -27,7 +27,7 @@ async def test_churn_leaves_nothing_behind() -> None:
 
 @pytest.mark.slow
 # Half a minute of cascades, one of ended sessions that are still listed, the rest for the start.
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(500)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 async def test_cascades_leave_nothing_behind() -> None:
     before = len(os.listdir("/proc/self/fd"))

@@ -42,8 +42,10 @@ async def behind_a_firewall(
         yield front, link
 
 
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
-async def test_a_stream_is_pulled_through_a_turn_server(transport: str) -> None:
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
+async def test_a_stream_is_pulled_through_a_turn_server(
+    transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with (
         turn_server() as turn,
         node() as there,
@@ -51,6 +53,7 @@ async def test_a_stream_is_pulled_through_a_turn_server(transport: str) -> None:
         behind_a_firewall(there, turn) as (front, link),
         publisher(there.url) as client,
     ):
+        monkeypatch.setenv("SSL_CERT_FILE", str(turn.certificate))
         front.links = (turn.link(transport=transport),)
         location = await here.begin("cam", sourceUrl=f"{front.url}/whep/cam")
         await here.connected(location)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -109,6 +110,22 @@ async def test_servers_that_do_not_work_are_passed_over(
             server,
         )
     assert [candidate.host for candidate in found] == [MAPPED[0]]
+
+
+async def test_what_wants_to_be_encrypted_is_not_asked_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(full_ice, "GATHER_TIMEOUT", 0.5)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.setblocking(False)
+        port = sock.getsockname()[1]
+        over_dtls = LinkedIceServer(
+            "turns", "127.0.0.1", port, "udp", "user", "password"
+        )
+        assert await gathered(over_dtls) == []
+        with pytest.raises(BlockingIOError):
+            sock.recv(2048)
 
 
 async def test_so_many_servers_are_asked_and_no_more() -> None:

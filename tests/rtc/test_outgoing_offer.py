@@ -239,6 +239,15 @@ def test_a_refused_section_says_why(old: str, new: str, reason: str) -> None:
     assert refused.is_accepted is not bool(reason)
 
 
+def test_a_refusal_is_not_as_long_as_the_other_server_likes() -> None:
+    numbers = range(96, 112)
+    names = "".join(f"a=rtpmap:{n} {'X' * 60}{n}/8000\n" for n in numbers)
+    formats = " ".join(map(str, numbers))
+    audio = f"m=audio 9 UDP/TLS/RTP/SAVPF {formats}\na=mid:1\na=recvonly\n{names}"
+    text = HEAD + TRANSPORT + VIDEO + "a=recvonly\n" + audio
+    assert 100 < len(read_answer(text, SENT).media[1].refusal) < 160
+
+
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [

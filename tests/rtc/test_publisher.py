@@ -25,6 +25,7 @@ from live777py.protocol.rtcp import (
 )
 from live777py.protocol.transport_feedback import TransportFeedback
 from live777py.relay.seam import Gap, TrackId
+from live777py.rtc import loss
 from live777py.rtc.loss import LossCounters
 from live777py.rtc.publisher import Publisher
 from live777py.rtc.tracks import StreamTracks
@@ -295,6 +296,13 @@ async def deliver_with_losses(
     await publisher.send_rtp(sent[-1])
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is given up for this process having stood still, server and client alike."""
+    monkeypatch.setattr(loss, "PATIENCE", 3600 * 1000 * loss.MILLISECOND)
+
+
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("rtx", [97, None])
 async def test_lost_packets_reach_viewers_after_a_retransmission(
     rtx: int | None,
@@ -338,6 +346,7 @@ async def test_lost_packets_reach_viewers_after_a_retransmission(
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("rtx", [97, None])
 async def test_of_five_percent_lost_on_the_way_nearly_all_come_back(
     rtx: int | None,
@@ -367,6 +376,7 @@ async def test_of_five_percent_lost_on_the_way_nearly_all_come_back(
         assert count - len(numbers) <= 0.005 * sender.withheld
 
 
+@pytest.mark.usefixtures("patient")
 async def test_what_does_not_come_back_ends_with_a_request_for_a_key_frame() -> None:
     async with (
         running() as server,

@@ -35,8 +35,9 @@ from tests.support.numbered import picture
 
 WIDTH, HEIGHT, RATE = 640, 360, 30
 
-#: Seconds between the last packet and the end of the session.
-LINGER = 0.3
+#: Seconds between the last packet and the end of the session: longer than a server may be
+#: standing still.
+LINGER = 2.5
 
 #: NAL units that muxers add and take away: parameter sets and delimiters.
 _NOT_MEDIA = (7, 8, 9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self
@@ -173,6 +174,10 @@ class RtpClient:
             await self._dtls.start(RTCDtlsParameters(fingerprints=fingerprints))
         if self._dtls.state != "connected":
             raise ConnectionError("the DTLS handshake failed")
+        # Room for what comes while this process stands still.
+        transport = self.pair_protocol.transport
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
 
     def _state_changed(self) -> None:
         if self._dtls.state == "closed" and not self._has_left:
@@ -180,9 +185,13 @@ class RtpClient:
 
     async def aclose(self) -> None:
         """DELETE the session, then close; does nothing a second time."""
-        if not self._has_left:
+        if self._has_left:
+            return
+        try:
             if self.signalling.location is not None and not self.closed.is_set():
                 await self.signalling.delete()
+        finally:
+            # Whoever is cancelled meanwhile leaves no socket behind.
             await self._close(goodbye=True)
 
     async def vanish(self) -> None:
@@ -195,9 +204,11 @@ class RtpClient:
         self._has_left = True
         if not goodbye:
             self._dtls._ssl = None
-        await self._dtls.stop()
-        await self._ice.stop()
-        await self._ice._connection.close()
+        try:
+            await self._dtls.stop()
+            await self._ice.stop()
+        finally:
+            await self._ice._connection.close()
 
     # Media.
 

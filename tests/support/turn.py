@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shutil
 import socket
@@ -15,6 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from aioice import stun
+
+from live777py.fleet.ports import free
+from tests.support.certificates import write_certificate
 
 LISTENING = "127.0.0.1"
 
@@ -32,17 +34,22 @@ class TurnServer:
     """Where it is, and what it wrote so far."""
 
     port: int
+    tls_port: int
+    certificate: Path
     _log: Path
 
-    @property
-    def url(self) -> str:
-        """Of the server."""
-        return f"turn:{LISTENING}:{self.port}"
-
     def link(self, credential: str = CREDENTIAL, transport: str = "udp") -> str:
-        """The value of a Link header."""
+        """The value of a Link header.
+
+        Args:
+            credential: the right one, or not.
+            transport: "udp", "tcp" or "tls".
+        """
+        url = f"turn:{LISTENING}:{self.port}?transport={transport}"
+        if transport == "tls":
+            url = f"turns:{LISTENING}:{self.tls_port}?transport=tcp"
         return (
-            f'<{self.url}?transport={transport}>; rel="ice-server"; username="{USERNAME}"; '
+            f'<{url}>; rel="ice-server"; username="{USERNAME}"; '
             f'credential="{credential}"; credential-type="password"'
         )
 
@@ -59,12 +66,16 @@ async def turn_server() -> AsyncIterator[TurnServer]:
     if executable is None:
         raise RuntimeError("there is no coturn: `make test` installs it")
     with TemporaryDirectory() as folder:
-        port = _free_port()
+        ports = free(LISTENING)
+        port, tls_port = next(ports), next(ports)
         log = Path(folder) / "log"
+        cert, key = Path(folder) / "cert.pem", Path(folder) / "key.pem"
+        write_certificate(cert, key)
         process = await asyncio.create_subprocess_exec(
             executable,
-            *("-c", os.devnull, "--no-cli", "--no-tls", "--no-dtls", "--verbose"),
+            *("-c", os.devnull, "--no-cli", "--no-dtls", "--verbose"),
             *("--listening-ip", LISTENING, "--listening-port", str(port)),
+            *("--tls-listening-port", str(tls_port), "--cert", cert, "--pkey", key),
             *("--relay-ip", RELAY, "--allow-loopback-peers", "--lt-cred-mech"),
             *("--realm", "test", "--user", f"{USERNAME}:{CREDENTIAL}"),
             *("--db", f"{folder}/db", "--pidfile", f"{folder}/pid"),
@@ -80,23 +91,10 @@ async def turn_server() -> AsyncIterator[TurnServer]:
             except TimeoutError:
                 said = log.read_text() if log.exists() else "nothing"
                 raise RuntimeError(f"coturn did not start: {said}") from None
-            yield TurnServer(port, log)
+            yield TurnServer(port, tls_port, cert, log)
         finally:
             process.kill()
             await process.wait()
-
-
-def _free_port() -> int:
-    """A port that is free for UDP and for TCP."""
-    while True:
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
-        ):
-            udp.bind((LISTENING, 0))
-            with contextlib.suppress(OSError):
-                tcp.bind(udp.getsockname())
-                return int(udp.getsockname()[1])
 
 
 async def _answered(port: int) -> None:

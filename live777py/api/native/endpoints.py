@@ -20,7 +20,7 @@ from live777py.api.native.names import name_in_path, session_path
 from live777py.api.native.watching import EVENT_NAMES
 from live777py.core.access import Right
 from live777py.core.model import Answered
-from live777py.protocol.headers import NO_WAIT, VIA, WAIT
+from live777py.protocol.headers import NO_WAIT, SEEN, VIA, WAIT, read_seen
 from live777py.protocol.sdpfrag import MEDIA_TYPE as FRAGMENT_TYPE
 
 
@@ -49,7 +49,11 @@ async def subscribe(request: web.Request) -> web.Response:
     name = name_in_path(request)
     offer = await read_sdp(request) if await has_body(request) else None
     answered = await caller(request).subscribe(
-        name, offer, _via(request), may_wait=request.headers.get(WAIT) != NO_WAIT
+        name,
+        offer,
+        _via(request),
+        may_wait=request.headers.get(WAIT) != NO_WAIT,
+        seen=read_seen(request.headers.get(SEEN, "")),
     )
     status = HTTPStatus.NOT_ACCEPTABLE if offer is None else HTTPStatus.CREATED
     response = _session_response(request, name, answered, status)

@@ -20,7 +20,7 @@ from live777py.api.native.openapi_schemas import (
 )
 from live777py.api.native.watching import EVENT_NAMES
 from live777py.core.stream import MAX_NAME_BYTES
-from live777py.protocol.headers import NO_WAIT, WAIT
+from live777py.protocol.headers import NO_WAIT, SEEN, WAIT
 from live777py.protocol.sdpfrag import MEDIA_TYPE as FRAGMENT
 
 #: Open to all, as the page that shows it.
@@ -200,6 +200,12 @@ _WAIT: Json = {
     "description": f"{NO_WAIT}: where nobody publishes, say so instead of letting me wait",
     "schema": TEXT,
 }
+_SEEN: Json = {
+    "name": SEEN,
+    "in": "header",
+    "description": "seconds ago: begin with no key frame that is older, if a new one may come",
+    "schema": {"type": "number", "minimum": 0},
+}
 _SESSION_HEADERS = {
     "Location": "the session's URL",
     "ETag": "of its ICE credentials",
@@ -242,7 +248,7 @@ def _endpoints() -> Json:
                 f"{what} by an SDP offer",
                 answers,
                 body={SDP: TEXT},
-                parameters=(_WAIT,) if endpoint == "whep" else (),
+                parameters=(_WAIT, _SEEN) if endpoint == "whep" else (),
                 needs_body=endpoint == "whip",
             ),
             "get": _operation(
