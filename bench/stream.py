@@ -7,13 +7,10 @@ so slices are filled with noise. What it costs to forward is the same.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import random
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +21,7 @@ from live777py.protocol.rtcp import PictureLoss, SenderReport
 from live777py.protocol.rtp import ntp_from_unix_ns
 from tests.support.media import RtpStream
 from tests.support.offers import OfferedMedia, h264, video
-from tests.support.rtp_client import RtpClient
+from tests.support.publishing import Publishing
 
 RATE = 30
 KEY_INTERVAL = 60
@@ -63,7 +60,7 @@ def _noise(noise: random.Random, size: int) -> bytes:
     return bytes(byte | 1 for byte in noise.randbytes(size))
 
 
-class Publisher:
+class Publisher(Publishing):
     """Publishes the stream in real time while it is open.
 
     Attributes:
@@ -93,6 +90,8 @@ class Publisher:
             sent_at: takes the time of each packet by its sequence number.
             phase: seconds to wait before the first picture, so that streams differ.
         """
+        offered = video(h264("64001f"), ssrc=SSRC)
+        super().__init__(endpoint.url, offered, token=endpoint.token)
         self.sent = 0
         self.pictures = 0
         self.gap = 0.0
@@ -103,36 +102,15 @@ class Publisher:
         self._key_frame = 0.0
         self._sent_at = np.zeros(1 << 16, np.int64) if sent_at is None else sent_at
         self._phase = phase
-        self._client = RtpClient.publisher(
-            endpoint.url, video(h264("64001f"), ssrc=SSRC)
-        )
-        self._client.signalling.token = endpoint.token
         self._stream = RtpStream(96, SSRC, Format.H264)
         self._running = asyncio.Event()
         self._running.set()
         self._idle = asyncio.Event()
-        self._task: asyncio.Task[None]
 
     @property
     def sequence(self) -> int:
         """The sequence number of the latest packet."""
         return (self._stream.sequence - 1) & 0xFFFF
-
-    async def __aenter__(self) -> Self:
-        await self._client.__aenter__()
-        self._task = asyncio.create_task(self._run())
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        with contextlib.suppress(OSError, TimeoutError):
-            await self._client.aclose()
 
     async def pause(self) -> None:
         """Stop between two pictures; returns when nothing more is being sent."""

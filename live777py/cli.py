@@ -50,8 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = _configuration(_file(options.config))
         if options.command == "check":
-            print("ok")
-            return 0
+            return _check(config)
         if options.command == "token":
             print(minting.token(options, config.auth))
             return 0
@@ -101,6 +100,33 @@ def _configuration(path: Path | None) -> Config:
     if faults:
         raise ConfigError(*faults)
     return config
+
+
+def _check(config: Config) -> int:
+    """Say "ok" if the files that a configuration names can be used as well.
+
+    Raises:
+        ConfigError: with one line for every file that cannot.
+    """
+    # Imported here: most configurations name none.
+    from live777py import tls
+    from live777py.clients import jwks
+
+    faults: list[str] = []
+    try:
+        if config.http.tls_cert:
+            tls.Certificate(Path(config.http.tls_cert), Path(config.http.tls_key))
+    except ConfigError as error:
+        faults += error.faults
+    try:
+        if config.auth.jwks_file:
+            asyncio.run(jwks.check_file(Path(config.auth.jwks_file)))
+    except ConfigError as error:
+        faults += error.faults
+    if faults:
+        raise ConfigError(*faults)
+    print("ok")
+    return 0
 
 
 def _serve(config: Config, *, verbose: bool) -> int:

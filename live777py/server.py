@@ -335,17 +335,9 @@ async def _published_keys(
     auth: Auth, stack: AsyncExitStack, background: TaskScope
 ) -> PublishedKeys | None:
     if auth.jwks_file:
-        fetch = jwks.from_file(Path(auth.jwks_file))
-        try:
-            jwks.parse(await fetch())
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise ConfigError(
-                f"auth.jwks_file: {auth.jwks_file} cannot be read: {reason}"
-            ) from None
-        except jwks.BadKeySet as error:
-            raise ConfigError(f"auth.jwks_file: {auth.jwks_file}: {error}") from None
-        keys = PublishedKeys(fetch, auth.jwks_file)
+        file = Path(auth.jwks_file)
+        await jwks.check_file(file)
+        keys = PublishedKeys(jwks.from_file(file), auth.jwks_file)
     elif auth.jwks_url:
         if auth.jwks_url.startswith("http://"):
             logger.warning(

@@ -106,6 +106,18 @@ def test_a_file_that_was_named_must_exist(
     assert done.stderr == "my.toml: cannot be read: No such file or directory\n"
 
 
+def test_files_that_are_named_are_checked(tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text("{}")
+    (tmp_path / "live777.toml").write_text(
+        '[http]\ntls_cert = "a.pem"\ntls_key = "b.pem"\n[auth]\njwks_file = "keys.json"\n'
+    )
+    done = run("check", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    cert, keys = done.stderr.splitlines()
+    assert cert == "http.tls_cert: a.pem cannot be read: No such file or directory"
+    assert keys.startswith('auth.jwks_file: keys.json: it has no list "keys"')
+
+
 @pytest.mark.parametrize("command", ["check", "serve"])
 def test_names_of_streams_are_checked(tmp_path: Path, command: str) -> None:
     (tmp_path / "live777.toml").write_text('[stream.""]\n[stream."a\\u0007"]\n')

@@ -15,7 +15,7 @@ import aiohttp
 import jwt
 from jwt.exceptions import PyJWTError
 
-from live777py.errors import BadToken, Unavailable
+from live777py.errors import BadToken, ConfigError, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -237,6 +237,21 @@ def from_file(path: Path) -> Fetch:
         return await asyncio.to_thread(read)
 
     return fetch
+
+
+async def check_file(path: Path) -> None:
+    """See whether the file of [auth] jwks_file can be used.
+
+    Raises:
+        ConfigError: it cannot be read, or holds no key set.
+    """
+    try:
+        parse(await from_file(path)())
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"auth.jwks_file: {path} cannot be read: {reason}") from None
+    except BadKeySet as error:
+        raise ConfigError(f"auth.jwks_file: {path}: {error}") from None
 
 
 def from_url(http: aiohttp.ClientSession, url: str) -> Fetch:

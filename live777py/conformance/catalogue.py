@@ -52,7 +52,14 @@ def check(
 
 def checks() -> tuple[Check, ...]:
     """All checks, by number."""
-    for name in ("endpoint", "answer", "patch", "lifetime"):
+    for name in (
+        "endpoint",
+        "cross_origin",
+        "load",
+        "answer",
+        "patch",
+        "lifetime",
+    ):
         # Importing them is what enters them; here, since they import this module.
         importlib.import_module(f"live777py.conformance.checks.{name}")
     return tuple(_checks[number] for number in sorted(_checks))

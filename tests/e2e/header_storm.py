@@ -18,10 +18,10 @@ Accept Accept-Charset Accept-Encoding Accept-Language Access-Control-Request-Hea
 Access-Control-Request-Method Authorization Cache-Control Connection Content-Disposition
 Content-Encoding Content-Length Content-Type Cookie Date Early-Data Expect Forwarded From
 HTTP2-Settings Host If-Match If-Modified-Since If-None-Match If-Range If-Unmodified-Since
-Keep-Alive Last-Event-ID Live777py-Via Live777py-Wait Max-Forwards Origin Pragma Prefer
-Proxy-Authorization Proxy-Connection Range Referer Sec-Fetch-Mode Sec-WebSocket-Key
-Sec-WebSocket-Version TE Trailer Transfer-Encoding Upgrade User-Agent Via X-Forwarded-For
-X-Forwarded-Host X-Forwarded-Proto X-HTTP-Method-Override X-Real-IP
+Keep-Alive Last-Event-ID Live777py-Seen Live777py-Via Live777py-Wait Max-Forwards Origin
+Pragma Prefer Proxy-Authorization Proxy-Connection Range Referer Sec-Fetch-Mode
+Sec-WebSocket-Key Sec-WebSocket-Version TE Trailer Transfer-Encoding Upgrade User-Agent
+Via X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-HTTP-Method-Override X-Real-IP
 """
 
 #: Values that some of them have, and pieces of such.

@@ -18,7 +18,7 @@ from live777py.loadtest.sockets import REST, SLOT, Batch, SocketLoop
 from tests.support.offers import OfferedMedia, audio, video
 from tests.support.rtp_client import RtpClient
 
-__all__ = ["CountingViewer", "Received", "ViewerLoop"]
+__all__ = ["CountingViewer", "ViewerLoop"]
 
 #: Reads the sockets of all viewers of this process.
 ViewerLoop = SocketLoop

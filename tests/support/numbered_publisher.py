@@ -6,11 +6,8 @@ Encoded as they are sent, so that numbers only ever grow, also where a key frame
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fractions
 import time
-from types import TracebackType
-from typing import Self
 
 import av
 
@@ -19,7 +16,7 @@ from live777py.protocol.rtcp import FullIntraRequest, GenericNack, PictureLoss
 from tests.support.media import RtpStream
 from tests.support.numbered import picture
 from tests.support.offers import h264, video
-from tests.support.rtp_client import RtpClient
+from tests.support.publishing import Publishing
 
 WIDTH, HEIGHT, RATE = 320, 180, 25
 
@@ -33,7 +30,7 @@ SSRC = 0x6E756D62
 CLOCK_RATE = 90_000
 
 
-class NumberedPublisher:
+class NumberedPublisher(Publishing):
     """Publishes such pictures in real time while it is open; answers requests for a key frame.
 
     Attributes:
@@ -52,35 +49,15 @@ class NumberedPublisher:
             epoch: so many epochs after 0 the numbers begin.
             token: for the endpoint.
         """
+        super().__init__(url, video(h264("42e01f"), ssrc=SSRC), token=token)
         self.first = epoch * EPOCH
         self.sent_at: dict[int, float] = {}
         self.packets = 0
         self.nacked = 0
         self.asked = 0
-        self._client = RtpClient.publisher(url, video(h264("42e01f"), ssrc=SSRC))
-        self._client.signalling.token = token
         self._stream = RtpStream(96, SSRC, Format.H264)
         self._encoder = _encoder()
         self._moved = asyncio.Event()
-        self._task: asyncio.Task[None]
-
-    async def __aenter__(self) -> Self:
-        await self._client.__aenter__()
-        self._task = asyncio.create_task(self._run())
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        # A server that was killed cannot be told.
-        with contextlib.suppress(OSError, TimeoutError):
-            await self._client.aclose()
-        await self._client.vanish()
 
     @property
     def latest(self) -> int:

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from aiohttp import web
 
 from live777py import __version__
+from live777py.api.native.openapi_schemas import (
+    TEXT,
+    Json,
+    list_of,
+    reference,
+    schemas,
+)
 from live777py.api.native.watching import EVENT_NAMES
-from live777py.core.events import EventType
-from live777py.core.model import CascadeState, PeerState, Role
 from live777py.core.stream import MAX_NAME_BYTES
 from live777py.protocol.headers import NO_WAIT, SEEN, WAIT
 from live777py.protocol.sdpfrag import MEDIA_TYPE as FRAGMENT
-
-Json = dict[str, Any]
 
 #: Open to all, as the page that shows it.
 PATH = "/api/openapi.json"
@@ -69,7 +71,7 @@ def document() -> Json:
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "token": {"type": "apiKey", "in": "query", "name": "token"},
             },
-            "schemas": _schemas(),
+            "schemas": schemas(),
         },
     }
 
@@ -159,14 +161,6 @@ def _headers(**meanings: str) -> Json:
     }
 
 
-def _ref(name: str) -> Json:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _list_of(schema: Json) -> Json:
-    return {"type": "array", "items": schema}
-
-
 def _in_path(name: str, meaning: str, **schema: object) -> Json:
     return {
         "name": name,
@@ -177,12 +171,11 @@ def _in_path(name: str, meaning: str, **schema: object) -> Json:
     }
 
 
-_TEXT: Json = {"type": "string"}
 #: One sentence, or problem details where Accept asks for them.
 _ERROR: Json = {
     "content": {
-        "text/plain": {"schema": _TEXT},
-        "application/problem+json": {"schema": _ref("Problem")},
+        "text/plain": {"schema": TEXT},
+        "application/problem+json": {"schema": reference("Problem")},
     }
 }
 _STREAM = _in_path("stream", "the stream's name", minLength=1, maxLength=MAX_NAME_BYTES)
@@ -193,19 +186,19 @@ _IF_MATCH: Json = {
     "name": "If-Match",
     "in": "header",
     "description": "the session's ETag; * to restart ICE",
-    "schema": _TEXT,
+    "schema": TEXT,
 }
 _CHOSEN: Json = {
     "name": "streams",
     "in": "query",
     "description": "only these; may be given several times",
-    "schema": _list_of(_TEXT),
+    "schema": list_of(TEXT),
 }
 _WAIT: Json = {
     "name": WAIT,
     "in": "header",
     "description": f"{NO_WAIT}: where nobody publishes, say so instead of letting me wait",
-    "schema": _TEXT,
+    "schema": TEXT,
 }
 _SEEN: Json = {
     "name": SEEN,
@@ -228,7 +221,7 @@ def _endpoints() -> Json:
         ("whep", "Watch", 503),
     ):
         answers: dict[int, object] = {
-            201: _with("our SDP answer", SDP, _TEXT, **_SESSION_HEADERS),
+            201: _with("our SDP answer", SDP, TEXT, **_SESSION_HEADERS),
             400: "the SDP is malformed or lacks something; a bad name",
             404: "there is no such stream, and [strategy] creates none",
             refused: "there is a publisher" if endpoint == "whip" else "it is full",
@@ -240,7 +233,7 @@ def _endpoints() -> Json:
             answers[406] = {
                 "description": "the viewer cannot decode the stream; or, where the body was "
                 "empty, our offer, to be answered by PATCH within 30 s",
-                "content": {SDP: {"schema": _TEXT}, **_ERROR["content"]},
+                "content": {SDP: {"schema": TEXT}, **_ERROR["content"]},
             }
             answers[404] = (
                 "there is no such stream, and [strategy] creates none; of an edge: nor "
@@ -254,7 +247,7 @@ def _endpoints() -> Json:
                 "sessions",
                 f"{what} by an SDP offer",
                 answers,
-                body={SDP: _TEXT},
+                body={SDP: TEXT},
                 parameters=(_WAIT, _SEEN) if endpoint == "whep" else (),
                 needs_body=endpoint == "whip",
             ),
@@ -280,7 +273,7 @@ def _sessions() -> Json:
             "sessions",
             "Trickle candidates, restart ICE, or answer our offer",
             {
-                200: _with("ICE restarts", FRAGMENT, _TEXT, ETag="the new one"),
+                200: _with("ICE restarts", FRAGMENT, TEXT, ETag="the new one"),
                 204: "the candidates or the answer are taken",
                 400: "the fragment or the answer is malformed",
                 404: gone,
@@ -289,7 +282,7 @@ def _sessions() -> Json:
                 415: "another media type; Accept-Patch says which there are",
                 428: "If-Match is missing",
             },
-            body={FRAGMENT: _TEXT, SDP: _TEXT},
+            body={FRAGMENT: TEXT, SDP: TEXT},
             parameters=(_IF_MATCH,),
         ),
         "post": _operation(
@@ -303,7 +296,7 @@ def _sessions() -> Json:
                 415: "the Content-Type is not application/json",
                 422: "JSON of another shape",
             },
-            body={JSON: _ref("Mute")},
+            body={JSON: reference("Mute")},
         ),
         "delete": _operation(
             "sessions",
@@ -311,7 +304,7 @@ def _sessions() -> Json:
             {204: "it has ended, and its peer was told", 404: gone},
         ),
     }
-    events = {200: _with("events", EVENTS, _TEXT), 404: gone}
+    events = {200: _with("events", EVENTS, TEXT), 404: gone}
     path = "/session/{stream}/{session}"
     return {
         path: session,
@@ -331,7 +324,7 @@ def _sessions() -> Json:
                     415: "the Content-Type is not application/json",
                     422: "not a list of events",
                 },
-                body={JSON: _list_of({"enum": list(EVENT_NAMES)})},
+                body={JSON: list_of({"enum": list(EVENT_NAMES)})},
             ),
             "get": _operation("sessions", "All events of the stream", events),
         },
@@ -352,7 +345,7 @@ def _layer(gone: str) -> Json:
         "get": _operation(
             "sessions",
             "The simulcast layers that may be chosen",
-            {200: _with("they", JSON, _list_of(_ref("Layer"))), 404: gone},
+            {200: _with("they", JSON, list_of(reference("Layer"))), 404: gone},
         ),
         "post": _operation(
             "sessions",
@@ -365,7 +358,7 @@ def _layer(gone: str) -> Json:
                 415: "the Content-Type is not application/json",
                 422: "JSON of another shape",
             },
-            body={JSON: _ref("Layer")},
+            body={JSON: reference("Layer")},
         ),
         "delete": _operation(
             "sessions", "Give the choice up", {200: "done", 404: gone, 409: none}
@@ -378,7 +371,7 @@ def _streams() -> Json:
         "get": _operation(
             "streams",
             "All streams, by name",
-            {200: _with("the streams", JSON, _list_of(_ref("Stream")))},
+            {200: _with("the streams", JSON, list_of(reference("Stream")))},
             parameters=(_CHOSEN,),
         )
     }
@@ -390,7 +383,7 @@ def _streams() -> Json:
             "get": _operation(
                 "streams",
                 "One stream",
-                {200: _with("it", JSON, _ref("Stream")), 404: "there is none"},
+                {200: _with("it", JSON, reference("Stream")), 404: "there is none"},
             ),
             "post": _operation(
                 "streams",
@@ -411,7 +404,7 @@ def _streams() -> Json:
             "get": _operation(
                 "streams",
                 "All streams, now and whenever they change",
-                {200: _with("messages with the whole list", EVENTS, _TEXT)},
+                {200: _with("messages with the whole list", EVENTS, TEXT)},
                 parameters=(_CHOSEN,),
             )
         },
@@ -419,7 +412,7 @@ def _streams() -> Json:
             "get": _operation(
                 "streams",
                 "What happens to streams and sessions",
-                {200: _with("messages with an event each", EVENTS, _TEXT)},
+                {200: _with("messages with an event each", EVENTS, TEXT)},
                 parameters=(_CHOSEN,),
             )
         },
@@ -431,7 +424,7 @@ def _cascades() -> Json:
         "get": _operation(
             "cascades",
             "All cascades, the oldest first",
-            {200: _with("the cascades", JSON, _list_of(_ref("Cascade")))},
+            {200: _with("the cascades", JSON, list_of(reference("Cascade")))},
         )
     }
     gone = "there is no such cascade, or no more"
@@ -443,7 +436,7 @@ def _cascades() -> Json:
             "get": _operation(
                 "cascades",
                 "Those of one stream",
-                {200: _with("the cascades", JSON, _list_of(_ref("Cascade")))},
+                {200: _with("the cascades", JSON, list_of(reference("Cascade")))},
             ),
             "post": _operation(
                 "cascades",
@@ -462,7 +455,7 @@ def _cascades() -> Json:
                     504: "the other server did not answer",
                     508: "it would lead back to this very stream; the path is in words",
                 },
-                body={JSON: _ref("NewCascade")},
+                body={JSON: reference("NewCascade")},
             ),
         },
         "/api/cascade/{stream}/{cascade}": {
@@ -470,7 +463,7 @@ def _cascades() -> Json:
             "get": _operation(
                 "cascades",
                 "One cascade",
-                {200: _with("it", JSON, _ref("Cascade")), 404: gone},
+                {200: _with("it", JSON, reference("Cascade")), 404: gone},
             ),
             "delete": _operation(
                 "cascades",
@@ -490,7 +483,7 @@ def _node() -> Json:
         "get": _operation(
             "node",
             "The rules for streams that have none of their own",
-            {200: _with("[strategy]", JSON, _ref("Strategy"))},
+            {200: _with("[strategy]", JSON, reference("Strategy"))},
         )
     }
     return {
@@ -500,7 +493,7 @@ def _node() -> Json:
             "get": _operation(
                 "node",
                 "Version and features",
-                {200: _with("they", JSON, _ref("Info"))},
+                {200: _with("they", JSON, reference("Info"))},
             )
         },
         PATH: {
@@ -515,14 +508,14 @@ def _node() -> Json:
             "get": _operation(
                 "node",
                 "The node in numbers, for Prometheus",
-                {200: _with("its text format, or OpenMetrics's", "text/plain", _TEXT)},
+                {200: _with("its text format, or OpenMetrics's", "text/plain", TEXT)},
             )
         },
         "/healthz": {
             "get": _operation(
                 "node",
                 "Whether the process answers",
-                {200: _with("it does", "text/plain", _TEXT)},
+                {200: _with("it does", "text/plain", TEXT)},
                 is_open=True,
             )
         },
@@ -530,138 +523,8 @@ def _node() -> Json:
             "get": _operation(
                 "node",
                 "Whether new sessions are taken",
-                {200: _with("they are", "text/plain", _TEXT), 503: "it is stopping"},
+                {200: _with("they are", "text/plain", TEXT), 503: "it is stopping"},
                 is_open=True,
             )
         },
-    }
-
-
-def _object(required: Mapping[str, Json], **optional: Json) -> Json:
-    return {
-        "type": "object",
-        "required": list(required),
-        "properties": {**required, **optional},
-    }
-
-
-def _schemas() -> Json:
-    number: Json = {"type": "integer", "minimum": 0}
-    moment = {**number, "description": "milliseconds since the epoch; 0 for not"}
-    flag: Json = {"type": "boolean"}
-    milliseconds = {"type": ["number", "null"], "description": "milliseconds"}
-    total = _object({"bytes": number, "packets": number, "bitrate": number})
-    other_end = _object({}, sourceUrl=_TEXT, targetUrl=_TEXT, sessionUrl=_TEXT)
-    return {
-        "Stream": _object(
-            {
-                "id": _TEXT,
-                "createdAt": moment,
-                "publish": _ref("Side"),
-                "subscribe": _ref("Side"),
-                "codecs": _list_of(
-                    _object({"kind": _TEXT, "codec": _TEXT, "fmtp": _TEXT})
-                ),
-                "provisioned": flag,
-                "onDemand": flag,
-                "stats": _object({"publish": total, "subscribe": total}),
-                "statsScope": _TEXT,
-            }
-        ),
-        "Side": _object(
-            {"leaveAt": moment, "sessions": _list_of(_ref("Session"))},
-        ),
-        "Session": _object(
-            {
-                "id": _TEXT,
-                "createdAt": moment,
-                "leaveAt": moment,
-                "state": {"enum": [state.value for state in PeerState]},
-                "hasDataChannel": flag,
-                "stats": _object(
-                    {
-                        "bytes": number,
-                        "packets": number,
-                        "bitrate": number,
-                        "lost": number,
-                        "roundTripTime": milliseconds,
-                        "jitter": milliseconds,
-                    }
-                ),
-            },
-            cascade=other_end,
-        ),
-        "Cascade": _object(
-            {
-                "id": _TEXT,
-                "stream": _TEXT,
-                "configured": flag,
-                "onDemand": flag,
-                "state": {"enum": [state.value for state in CascadeState]},
-                "createdAt": moment,
-                "since": moment,
-                "attempts": number,
-                "lastError": {"type": ["string", "null"]},
-                "warnings": _list_of(_TEXT),
-                "session": {"type": ["string", "null"]},
-                "bytes": number,
-            },
-            sourceUrl=_TEXT,
-            targetUrl=_TEXT,
-            sessionUrl=_TEXT,
-            sources=_list_of(_TEXT),
-        ),
-        "NewCascade": _object(
-            {},
-            token={"type": ["string", "null"], "description": "for the other server"},
-            sourceUrl={"type": ["string", "null"], "description": "a WHEP endpoint"},
-            targetUrl={"type": ["string", "null"], "description": "a WHIP endpoint"},
-        ),
-        "Mute": {
-            **_object({"kind": {"enum": ["audio", "video"]}, "enabled": flag}),
-            "additionalProperties": False,
-        },
-        "Layer": {
-            **_object({}, encodingId={"type": ["string", "null"]}),
-            "additionalProperties": False,
-        },
-        "Event": _object(
-            {
-                "number": number,
-                "type": {"enum": [kind.value for kind in EventType]},
-                "at": moment,
-                "stream": _TEXT,
-                "publish": number,
-                "subscribe": number,
-            },
-            session=_TEXT,
-            role={"enum": [role.value for role in Role]},
-            cascade=other_end,
-            reason=_TEXT,
-            cause=_TEXT,
-        ),
-        "Strategy": _object(
-            {
-                "each_stream_max_sub": number,
-                "cascade_push_close_sub": flag,
-                "auto_create_whip": flag,
-                "auto_create_whep": flag,
-                "auto_delete_whip": {"type": "integer"},
-                "auto_delete_whep": {"type": "integer"},
-                "takeover": _TEXT,
-                "idle_whep": _TEXT,
-            }
-        ),
-        "Info": _object(
-            {
-                "version": _TEXT,
-                "gitHash": _TEXT,
-                "buildTime": _TEXT,
-                "features": _list_of(_TEXT),
-            }
-        ),
-        "Problem": _object(
-            {"type": _TEXT, "title": _TEXT, "status": number, "detail": _TEXT},
-            code=_TEXT,
-        ),
     }

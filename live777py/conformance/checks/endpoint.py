@@ -1,10 +1,9 @@
-"""Checks of the endpoints: POST and its answer's headers, other methods, CORS, tokens, links."""
+"""Checks of the endpoints: POST and its answer's headers, other methods, tokens, links."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 from urllib.parse import urlencode, urlsplit
 
 from live777py.conformance.bench import Bench, expect
@@ -14,13 +13,6 @@ from live777py.conformance.exchange import SDP, Reply
 from live777py.conformance.model import Failed, Level, NotApplicable, Skipped
 from live777py.protocol.link import ice_servers
 
-ORIGIN = {"Origin": "https://player.example"}
-PREFLIGHT = {
-    **ORIGIN,
-    "Access-Control-Request-Method": "POST",
-    "Access-Control-Request-Headers": "authorization,content-type",
-}
-
 #: A UUID of version 4 has 122 random bits.
 ENOUGH_BITS = 120
 
@@ -29,11 +21,6 @@ _VARYING = {
     "date", "content-length", "transfer-encoding", "connection", "keep-alive", "age",
     "server-timing", "set-cookie", "x-request-id", "etag",
 }  # fmt: skip
-
-#: Headers that a script has to read from responses, and those that it has to send.
-EXPOSED = ("Location", "Link", "ETag", "Accept-Patch", "Accept-Post", "Retry-After")
-ALLOWED = ("Authorization", "Content-Type", "If-Match")
-METHODS = ("POST", "GET", "HEAD", "PATCH", "DELETE", "OPTIONS")
 
 _RUN = re.compile(r"[0-9A-Za-z_~-]+")
 _EXTENSION = re.compile(r'rel="?(urn:ietf:params:wh[ie]p:[^";\s]+)', re.IGNORECASE)
@@ -247,124 +234,6 @@ async def other_methods(bench: Bench) -> str:
     return "PUT, PATCH, DELETE: 405 with Allow"
 
 
-@check(12, "OPTIONS: CORS preflight", Level.MUST, whip="4.2", whep="4.4")
-async def preflight(bench: Bench) -> str:
-    reply = await _preflight(bench)
-    expect(
-        reply.is_success,
-        reply,
-        "2xx, without a token: browsers send none with it",
-        "answer preflight requests before authentication",
-    )
-    expect(
-        reply.headers.get("Access-Control-Allow-Origin", ""),
-        reply,
-        "Access-Control-Allow-Origin",
-        "allow web pages to publish and play",
-        "without it",
-    )
-    return f"{reply.got}, {_shown(reply, 'Access-Control-Allow-Origin')}"
-
-
-@check(13, "OPTIONS: Accept-Post application/sdp", Level.SHOULD, whip="4.2", whep="4.4")
-async def accept_post(bench: Bench) -> str:
-    target = bench.target()
-    reply = await bench.ask("OPTIONS", target.url(bench.side), target)
-    expect(
-        SDP in reply.listed("Accept-Post"),
-        reply,
-        f"200 with Accept-Post: {SDP}",
-        "name the media type that POST takes",
-        "without it",
-    )
-    return f"{reply.got}, {_shown(reply, 'Accept-Post')}"
-
-
-@check(14, "a preflight has no ICE servers", Level.SHOULD, whip="4.6", whep="4.8")
-async def no_links_in_preflight(bench: Bench) -> str:
-    reply = await _preflight(bench)
-    expect(
-        not any("ice-server" in link for link in reply.headers.getall("Link", [])),
-        reply,
-        'no Link with rel="ice-server"',
-        "credentials belong into authorised responses only",
-        "with ICE servers",
-    )
-    return "none"
-
-
-async def _preflight(bench: Bench) -> Reply:
-    return await bench.ask(
-        "OPTIONS", bench.target().url(bench.side), headers=PREFLIGHT, what="preflight"
-    )
-
-
-@check(
-    15, "CORS: scripts may read the headers", Level.PRACTICE, whip="Fetch", whep="Fetch"
-)
-async def exposed(bench: Bench) -> str:
-    reply = await bench.post(bench.offer(), "an offer with Origin", headers=ORIGIN)
-    await bench.drop(reply)
-    if reply.status != 201:
-        raise Skipped(f"{reply.sent}: {reply.got}")
-    _covers(reply, "Access-Control-Expose-Headers", EXPOSED)
-    return _shown(reply, "Access-Control-Expose-Headers")
-
-
-@check(
-    16,
-    "CORS: methods and headers allowed, also on errors",
-    Level.PRACTICE,
-    whip="Fetch",
-    whep="Fetch",
-)
-async def allowed(bench: Bench) -> str:
-    async with bench.opened() as session:
-        headers = {
-            **ORIGIN,
-            "Access-Control-Request-Method": "PATCH",
-            "Access-Control-Request-Headers": "authorization,content-type,if-match",
-        }
-        reply = await bench.ask(
-            "OPTIONS", session.url, headers=headers, what="preflight of PATCH"
-        )
-    expect(reply.is_success, reply, "2xx", "answer preflights of sessions, too")
-    _covers(reply, "Access-Control-Allow-Methods", METHODS, simple=("GET", "HEAD"))
-    _covers(reply, "Access-Control-Allow-Headers", ALLOWED)
-    error = await bench.post("no SDP", "malformed SDP with Origin", headers=ORIGIN)
-    await bench.drop(error)
-    expect(
-        error.headers.get("Access-Control-Allow-Origin", ""),
-        error,
-        "Access-Control-Allow-Origin on errors as well",
-        "without it scripts cannot even read the status",
-        "without it",
-    )
-    return "on the session's preflight and on errors"
-
-
-def _covers(
-    reply: Reply, header: str, names: Iterable[str], simple: Iterable[str] = ()
-) -> None:
-    """Fail unless a list covers names; `simple` ones and OPTIONS need no permission."""
-    found = reply.listed(header)
-    free = {name.lower() for name in (*simple, "OPTIONS")}
-    # "*" does not cover Authorization (Fetch 4.8).
-    missing = [
-        name
-        for name in names
-        if name.lower() not in found | free
-        and ("*" not in found or name == "Authorization")
-    ]
-    expect(
-        not missing,
-        reply,
-        f"{header} with {', '.join(names)}",
-        "web clients cannot do without them",
-        f"without {', '.join(missing)}",
-    )
-
-
 @check(17, "bearer tokens", Level.MUST, whip="4.7", whep="4.9")
 async def bearer(bench: Bench) -> str:
     offer = bench.offer()
@@ -414,66 +283,6 @@ async def token_in_url(bench: Bench) -> str:
     if reply.status == 201:
         return f"?token=: {reply.got}"
     raise NotApplicable(f"not by ?token= ({reply.got})")
-
-
-@check(19, "never 301 or 302", Level.MUST, whip="4.5", whep="4.7", last=True)
-async def no_old_redirects(bench: Bench) -> str:
-    for reply in bench.exchange.replies:
-        if _is_of(reply, bench):
-            expect(
-                reply.status not in (301, 302, 303),
-                reply,
-                "no redirect that turns POST into GET",
-                "redirect by 307",
-            )
-    return "none seen in the run"
-
-
-@check(20, "load balancing by 307", Level.SHOULD, whip="4.5", whep="4.7", last=True)
-async def redirects(bench: Bench) -> str:
-    for reply in bench.exchange.replies:
-        if _is_of(reply, bench) and reply.status == 308:
-            expect(False, reply, "307", "use 307 Temporary Redirect")
-        if _is_of(reply, bench) and reply.status == 307:
-            expect(reply.location, reply, "a Location", "say where", "without one")
-            return f"{reply.sent}: 307"
-    raise NotApplicable("the server redirects nothing")
-
-
-@check(
-    21, "overload: 503, with Retry-After", Level.MAY, whip="4.5", whep="4.7", last=True
-)
-async def overload(bench: Bench) -> str:
-    return _with_retry(bench, 503, "the server was not overloaded")
-
-
-@check(22, "requests are rate-limited", Level.SHOULD, whip="5", whep="5", last=True)
-async def rate_limit(bench: Bench) -> str:
-    try:
-        return _with_retry(bench, 429, "")
-    except NotApplicable:
-        raise Skipped(
-            "not provoked: this tool stays below 50 requests a second"
-        ) from None
-
-
-def _with_retry(bench: Bench, status: int, otherwise: str) -> str:
-    for reply in bench.exchange.replies:
-        if reply.status == status and reply.label == bench.side:
-            expect(
-                reply.headers.get("Retry-After", ""),
-                reply,
-                "a Retry-After header",
-                "say when the client may come again",
-                "without it",
-            )
-            return f"{reply.sent}: {status} with Retry-After"
-    raise NotApplicable(otherwise)
-
-
-def _is_of(reply: Reply, bench: Bench) -> bool:
-    """Whether a reply is to an offer of this side."""
-    return reply.label == bench.side and reply.sent.startswith("POST ")
 
 
 @check(23, "201: ICE servers in Link headers", Level.MUST, whip="4.6", whep="4.8")
@@ -603,7 +412,3 @@ async def counter_answer(bench: Bench) -> str:
         )
         expect(good.status == 204, good, "204", "take the answer without a body")
     return f"malformed {bad.status}, then 204"
-
-
-def _shown(reply: Reply, header: str) -> str:
-    return f"{header}: {', '.join(reply.headers.getall(header, []))}"

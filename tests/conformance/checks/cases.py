@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+
+import pytest
 
 from live777py.conformance.model import Outcome, Side
 from tests.conformance.fake import finding_of
@@ -20,35 +23,39 @@ class Case:
     sides: tuple[Side, ...] = BOTH
 
 
-def good(cases: list[Case]) -> list[tuple[int, Side, tuple[str, ...]]]:
-    """Number, side and wants of every check."""
-    return [(c.number, side, c.wants) for c in cases for side in c.sides]
+Test = Callable[..., Awaitable[None]]
 
 
-def bad(cases: list[Case]) -> list[tuple[int, Side, tuple[str, ...], str]]:
-    """Number, side, wants and fault, for every fault."""
-    return [
-        (c.number, side, c.wants, fault)
-        for c in cases
-        for side in c.sides
-        for fault in c.faults
-    ]
+def both_tests(cases: Iterable[Case]) -> tuple[Test, Test]:
+    """Two tests: every check passes at a good server, and finds each of its faults."""
+    checks = [(case, side) for case in cases for side in case.sides]
 
+    @pytest.mark.parametrize(
+        ("number", "side", "wants"),
+        [(case.number, side, case.wants) for case, side in checks],
+    )
+    async def passes(number: int, side: Side, wants: tuple[str, ...]) -> None:
+        found = await finding_of(number, side, wants)
+        assert found.outcome is Outcome.PASS, found.evidence
+        assert found.evidence
 
-async def assert_passes(number: int, side: Side, wants: tuple[str, ...]) -> None:
-    """A check passes at a good server, and says by what."""
-    found = await finding_of(number, side, wants)
-    assert found.outcome is Outcome.PASS, found.evidence
-    assert found.evidence
+    @pytest.mark.parametrize(
+        ("number", "side", "wants", "fault"),
+        [
+            (case.number, side, case.wants, fault)
+            for case, side in checks
+            for fault in case.faults
+        ],
+    )
+    async def finds(
+        number: int, side: Side, wants: tuple[str, ...], fault: str
+    ) -> None:
+        found = await finding_of(number, side, wants, [fault])
+        assert found.outcome is Outcome.FAIL, found.evidence
+        # It says all that there is to say.
+        assert found.sent
+        assert found.got
+        assert found.expected
+        assert found.cure
 
-
-async def assert_finds(
-    number: int, side: Side, wants: tuple[str, ...], fault: str
-) -> None:
-    """A check fails at a server with this fault, and says all that there is to say."""
-    found = await finding_of(number, side, wants, [fault])
-    assert found.outcome is Outcome.FAIL, found.evidence
-    assert found.sent
-    assert found.got
-    assert found.expected
-    assert found.cure
+    return passes, finds

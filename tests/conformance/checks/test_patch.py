@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from live777py.conformance.model import Finding, Outcome, Side
-from tests.conformance.checks.cases import Case, assert_finds, assert_passes, bad, good
+from tests.conformance.checks.cases import Case, both_tests
 from tests.conformance.fake import finding_of
 
 pytestmark = pytest.mark.usefixtures("hurried")
@@ -39,19 +39,7 @@ CASES = [
     Case(65, ("patch-gone-204",)),
 ]
 
-
-@pytest.mark.parametrize(("number", "side", "wants"), good(CASES))
-async def test_a_good_server_passes(
-    number: int, side: Side, wants: tuple[str, ...]
-) -> None:
-    await assert_passes(number, side, wants)
-
-
-@pytest.mark.parametrize(("number", "side", "wants", "fault"), bad(CASES))
-async def test_a_fault_is_found(
-    number: int, side: Side, wants: tuple[str, ...], fault: str
-) -> None:
-    await assert_finds(number, side, wants, fault)
+test_a_good_server_passes, test_a_fault_is_found = both_tests(CASES)
 
 
 @pytest.mark.parametrize("number", [*range(48, 63), 64, 65])
