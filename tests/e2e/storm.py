@@ -43,7 +43,7 @@ TABLES = (
 )
 
 #: Seconds in which everything has to be given back.
-SETTLE = 20.0
+SETTLE = 40.0
 
 
 class Errors(logging.Handler):
