@@ -131,6 +131,8 @@ class RtcPeer(Peer):
         self._telling: PathTelling | None = None
         #: When a check or RTCP packet was last authenticated; media is counted by the plane.
         self._heard = time.monotonic_ns()
+        #: Until when silence is no fault of the other side's.
+        self._pardoned = 0
 
     @property
     def state(self) -> PeerState:
@@ -424,7 +426,7 @@ class RtcPeer(Peer):
 
     def _silent(self, now: int) -> float:
         """Seconds since anything authenticated came."""
-        last = max(self._last_received(), self._agent.last_check)
+        last = max(self._last_received(), self._agent.last_check, self._pardoned)
         return (now - last) / NANOSECONDS
 
     def _tick(self) -> None:
@@ -455,7 +457,7 @@ class RtcPeer(Peer):
         """
         if late > STALL:
             silent = max(0.0, self._silent(now) - late)
-            self._heard = now - int(silent * NANOSECONDS)
+            self._pardoned = now - int(silent * NANOSECONDS)
 
     def _measure(self, now: int) -> None:
         self._recent = self._count()

@@ -220,7 +220,7 @@ class OpenedPeer(RtcPeer, RemotePeer):
         self._outgoing.send_rtcp(rtcp.compound(*packets))
 
     def _silent(self, now: int) -> float:
-        return (now - self._last_received()) / 1e9
+        return (now - max(self._last_received(), self._pardoned)) / 1e9
 
     def _look(self, silent: float) -> None:
         if silent > LOST_AFTER:
