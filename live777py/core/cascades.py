@@ -283,7 +283,7 @@ class Cascades:
     def _add(self, wish: Wish) -> None:
         self._wishes[wish.id] = wish
         self._by_stream.setdefault(wish.stream, []).append(wish)
-        self._unasked_for += wish.is_configured or wish.edge is not None
+        self._unasked_for += wish.is_unasked_for
         wish.stream.cascades += 1
         wish.stream.pulls += wish.role is Role.PUBLISH
         wish.stream.is_on_demand |= wish.is_on_demand
@@ -295,7 +295,7 @@ class Cascades:
         others.remove(wish)
         if not others:
             del self._by_stream[wish.stream]
-        self._unasked_for -= wish.is_configured or wish.edge is not None
+        self._unasked_for -= wish.is_unasked_for
         wish.stream.cascades -= 1
         wish.stream.pulls -= wish.role is Role.PUBLISH
         wish.stream.is_on_demand &= not wish.is_on_demand

@@ -130,6 +130,11 @@ class Wish:
         return self.demand.close_after is not None
 
     @property
+    def is_unasked_for(self) -> bool:
+        """Whether nobody asked for it by the API: the configuration did, or viewers."""
+        return self.is_configured or self.edge is not None
+
+    @property
     def remote(self) -> Remote:
         """The server whose turn it is."""
         return self.rounds.remote
